@@ -1,0 +1,1 @@
+"""The eyes: everything that looks at the kernel."""

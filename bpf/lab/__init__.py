@@ -1,0 +1,1 @@
+"""A small real eBPF agent to practise on, with faults to switch on."""

@@ -1,0 +1,1 @@
+"""One file per probe, its C beside it."""

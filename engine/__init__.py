@@ -1,0 +1,1 @@
+"""Reads a runbook, runs it, remembers it, tells about it."""

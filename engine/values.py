@@ -1,0 +1,548 @@
+"""The frozen values that pass between the rooms.
+
+Eyes give ``Evidence``; diagnoses turn it into a ``Verdict`` of ranked ``Cause``s;
+remediations turn both into a ``Plan`` of ``Change``s with ``Prediction``s; guards
+answer with a ``Decision``. All are msgspec structs: frozen, compared by value, and
+written to the journal as JSON as they are (``msgspec.to_builtins``).
+
+Units stand in the name where they can: ``_s`` seconds, ``_bytes``, ``_per_s``,
+``_share`` (0.0 to 1.0), ``_cores`` (1.0 is one CPU). Moments are seconds since the
+Unix epoch, UTC.
+
+Not here: behaviour beyond reading a value's own fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+Scalar = bool | int | float | str | None
+#: What a setting may hold: a scalar, or a list or mapping of scalars (filters).
+Setting = Scalar | list[Scalar] | dict[str, Scalar]
+Risk = Literal["low", "medium", "high"]
+
+
+# ── support and cost ────────────────────────────────────────────────────────────
+
+
+class Support(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether something can work on this machine: yes, no, or could not find out.
+
+    Attributes:
+        answer: ``unknown`` is never treated as ``no``.
+        why: The fact that decided it, for an operator.
+        fix: The command or step that mends a ``no``; empty for a ``yes``.
+    """
+
+    answer: Literal["yes", "no", "unknown"]
+    why: str = ""
+    fix: str = ""
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What looking or changing cost this machine.
+
+    Attributes:
+        cpu_s: CPU seconds of our own threads and children.
+        bpf_s: Seconds that our own BPF programs ran, where statistics were on; else 0.
+        memory_bytes: Growth of our resident memory, or a child's peak.
+        wall_s: Elapsed seconds.
+    """
+
+    cpu_s: float = 0.0
+    bpf_s: float = 0.0
+    memory_bytes: int = 0
+    wall_s: float = 0.0
+
+
+# ── the target ──────────────────────────────────────────────────────────────────
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One process, pinned to its start so that a reused pid is not mistaken for it.
+
+    Attributes:
+        started_ticks: Field 22 of ``/proc/PID/stat``: clock ticks since boot.
+        argv: The command line, split.
+        cgroup: Path of its cgroup as in ``/proc/PID/cgroup``: the v2 path, or the
+            path in the v1 ``cpu`` hierarchy.
+    """
+
+    pid: int
+    started_ticks: int = 0
+    comm: str = ""
+    exe: str = ""
+    argv: tuple[str, ...] = ()
+    uid: int = 0
+    cgroup: str = ""
+
+
+class BpfProgram(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A loaded BPF program, of any process.
+
+    Attributes:
+        type: The kernel's name in lower case: ``tracing``, ``kprobe``, ``tracepoint`` …
+        run_ns: Total run time; 0 while statistics were never on (kernel 5.1+).
+        memory_bytes: Translated and JITed code as the kernel accounts it; 0 if unknown.
+        attached_to: What its link or BTF says it is attached to, when known.
+        pinned: Paths in bpffs.
+    """
+
+    id: int
+    name: str
+    type: str
+    run_ns: int = 0
+    run_count: int = 0
+    recursion_misses: int = 0
+    verified_insns: int = 0
+    loaded_at: float = 0.0
+    memory_bytes: int = 0
+    map_ids: tuple[int, ...] = ()
+    btf_id: int = 0
+    attached_to: str = ""
+    owners: tuple[int, ...] = ()
+    pinned: tuple[str, ...] = ()
+
+
+class BpfMap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A BPF map, of any process.
+
+    Attributes:
+        type: The kernel's name in lower case: ``hash``, ``ringbuf``, ``perf_event_array`` …
+        entries: Elements in use, or None where counting needs a walk.
+        memory_bytes: What the kernel says it takes, or None where it does not say.
+        fill_bytes: For a ring buffer, bytes between consumer and producer; else None.
+        owners: Pids that hold a file descriptor of it.
+    """
+
+    id: int
+    name: str
+    type: str
+    key_size: int = 0
+    value_size: int = 0
+    max_entries: int = 0
+    flags: int = 0
+    btf_id: int = 0
+    entries: int | None = None
+    memory_bytes: int | None = None
+    fill_bytes: int | None = None
+    frozen: bool = False
+    owners: tuple[int, ...] = ()
+    pinned: tuple[str, ...] = ()
+
+
+class BpfLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A BPF link: what a program is attached to."""
+
+    id: int
+    type: str
+    program_id: int = 0
+    attached_to: str = ""
+    owners: tuple[int, ...] = ()
+    pinned: tuple[str, ...] = ()
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything BPF on this machine at one moment.
+
+    Attributes:
+        source: Which rung served: ``iterators`` or ``bpf-syscall``.
+        comms: Process name of each owner pid.
+        notes: What could not be read, and why.
+    """
+
+    taken_at: float
+    source: str
+    programs: tuple[BpfProgram, ...] = ()
+    maps: tuple[BpfMap, ...] = ()
+    links: tuple[BpfLink, ...] = ()
+    comms: dict[int, str] = {}
+    notes: tuple[str, ...] = ()
+
+
+class Counter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One place where an agent says how many events it received or lost.
+
+    Attributes:
+        counts: What it counts.
+        stage: Where on the way: ``ring`` (kernel buffer), ``reader``, ``queue`` (the
+            agent's own queue), ``exporter``.
+        source: ``bpf-variable``, ``bpf-map``, ``metric`` or ``log``.
+        name: Variable, map or metric name; for a log a regular expression with one group.
+        labels: For a metric, the label values that must match.
+        resets: The agent sets it back by itself; differences below zero start anew.
+        cumulative: For a log: the number is a total, not an increment.
+    """
+
+    counts: Literal["received", "dropped"]
+    stage: Literal["ring", "reader", "queue", "exporter"] = "ring"
+    source: Literal["bpf-variable", "bpf-map", "metric", "log"]
+    name: str
+    labels: dict[str, str] = {}
+    resets: bool = False
+    cumulative: bool = False
+
+
+class Reload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a target is made to take a new setting, and what that costs it.
+
+    Attributes:
+        by: ``none`` (takes effect at once), ``signal``, ``systemd``, ``command``, ``http``.
+        signal: Name such as ``SIGHUP``.
+        unit: systemd unit, for ``reload-or-restart``.
+        argv: Command, as a list; never a shell.
+        url: HTTP endpoint that is sent a POST.
+        settle_s: The longest time until the new setting is in force.
+        loses: State that is lost, one phrase each.
+    """
+
+    by: Literal["none", "signal", "systemd", "command", "http"] = "none"
+    signal: str = "SIGHUP"
+    unit: str = ""
+    argv: tuple[str, ...] = ()
+    url: str = ""
+    settle_s: float = 10.0
+    loses: tuple[str, ...] = ()
+
+
+class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One setting of a target: where it stands, its bounds, and how it takes effect.
+
+    Attributes:
+        name: The knob's common name: ``ring-buffer-size``, ``poll-interval``, ``workers``,
+            ``batch-size``, ``sampling``, ``event-filter``, ``wakeup-policy``, ``cpu-quota`` …
+        backend: ``yaml-file``, ``bpf-variable``, ``cgroup`` …: a name of ``remediations/knobs/``.
+        file: For a file: its absolute path.
+        path: The key path within the file (``reader.poll_interval``), or the variable's name.
+        map_id: For ``bpf-variable``: the data map that holds the variable.
+        unit: Of the value as written there: ``bytes``, ``KiB``, ``MiB``, ``pages``, ``ms``, ``s``,
+            ``count``, ``one-in-n``, ``cores``, ``text``, ``bool``, ``list``.
+        rounding: What the agent makes of a value: ``none``, ``page``, ``power-of-two-pages``.
+        per: ``total`` or ``cpu``: whether the memory it takes counts once or per CPU.
+        minimum, maximum: Bounds in the knob's own unit; None where there is none.
+        choices: For text: the allowed words.
+        needs: Other settings that make the knob useful, in words (workers need idle cores).
+        live: The same setting through a door that needs no reload, if there is one.
+        verified: Whether its effect was seen to work; else a change asks at least.
+    """
+
+    name: str
+    backend: str
+    file: str = ""
+    path: str = ""
+    map_id: int = 0
+    unit: str = "count"
+    default: Setting = None
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    rounding: Literal["none", "page", "power-of-two-pages"] = "none"
+    per: Literal["total", "cpu"] = "total"
+    reload: Reload = Reload()
+    live: Knob | None = None
+    verified: bool = True
+    help: str = ""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One running eBPF agent on this host.
+
+    Attributes:
+        name: What an operator types: the profile's name, or ``comm:pid`` for the generic one.
+        ref: Unique on this host and stable over a restart of the agent: profile and config
+            file, or profile and pid where there is no file. Locks and cooldowns use it.
+        profile: The agent profile it matched; ``generic`` for none.
+        map_ids, program_ids, link_ids: Its BPF objects.
+        rings: Ids of its ring buffers (and perf event arrays) that carry events.
+        record_bytes: Size of one record without the 8-byte header when fixed; else None.
+        drop_visibility: How much of its loss the agent itself can show.
+        metrics_url, health_url, log_file: Empty when unknown.
+        facts: Further facts of the profile (``unit``, ``optional_programs`` …).
+    """
+
+    name: str
+    ref: str
+    profile: str = "generic"
+    processes: tuple[Process, ...] = ()
+    program_ids: tuple[int, ...] = ()
+    map_ids: tuple[int, ...] = ()
+    link_ids: tuple[int, ...] = ()
+    rings: tuple[int, ...] = ()
+    record_bytes: int | None = None
+    drop_visibility: Literal["full", "partial", "none"] = "none"
+    counters: tuple[Counter, ...] = ()
+    knobs: dict[str, Knob] = {}
+    metrics_url: str = ""
+    health_url: str = ""
+    log_file: str = ""
+    config_file: str = ""
+    facts: dict[str, str] = {}
+
+    @property
+    def pid(self) -> int:
+        """The main process: the first one. 0 when nothing runs."""
+        return self.processes[0].pid if self.processes else 0
+
+
+# ── evidence ────────────────────────────────────────────────────────────────────
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a probe promises to measure under one name.
+
+    Attributes:
+        type: ``number``, ``text``, ``bool``, or ``rows`` for a table.
+        unit: ``events/s``, ``bytes``, ``share``, ``cores``, ``s`` …
+    """
+
+    help: str
+    type: Literal["number", "text", "bool", "rows"] = "number"
+    unit: str = ""
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One measured value, with where it came from.
+
+    Attributes:
+        value: None means it could not be measured; ``missing`` then says why.
+        source: Which rung served: ``ring positions``, ``metric NAME``, ``/proc/PID/stat`` …
+    """
+
+    value: Scalar = None
+    unit: str = ""
+    source: str = ""
+    missing: str = ""
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Samples over time, for a chart.
+
+    Attributes:
+        times: Seconds since the Unix epoch.
+        values: As many as ``times``.
+    """
+
+    label: str
+    unit: str = ""
+    times: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one probe saw of one target in one window.
+
+    Attributes:
+        probe: The probe's full name (``event-flow``).
+        short: The name under which runbooks read it (``flow``).
+        tables: Rows for people and diagnoses: one dict per row, same keys in each.
+        notes: Degradations in sentences: which rung served, what could not be seen.
+    """
+
+    probe: str
+    short: str
+    target: str
+    started_at: float
+    ended_at: float
+    readings: dict[str, Reading] = {}
+    series: dict[str, Series] = {}
+    tables: dict[str, tuple[dict[str, Scalar], ...]] = {}
+    notes: tuple[str, ...] = ()
+    cost: Cost = Cost()
+
+    def number(self, name: str) -> float | None:
+        """The reading as a number, or None when it is absent, unknown or no number."""
+        reading = self.readings.get(name)
+        if reading is None or isinstance(reading.value, str) or reading.value is None:
+            return None
+        return float(reading.value)
+
+    def text(self, name: str) -> str | None:
+        """The reading as text, or None when it is absent or unknown."""
+        reading = self.readings.get(name)
+        return None if reading is None or reading.value is None else str(reading.value)
+
+
+# ── causes ──────────────────────────────────────────────────────────────────────
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One explanation, with the numbers that speak for and against it.
+
+    Attributes:
+        name: ``burst-exceeds-buffer``, ``reader-cpu-bound`` …
+        sentence: The cause in one sentence with its decisive numbers.
+        confidence: 0.0 to 1.0; how well the evidence fits, not a probability.
+        explains: Share of the trouble (of the drops) it explains, or None.
+        speaks_for, speaks_against: One fact each, with numbers.
+        arithmetic: The reckoning, line by line, for the report.
+        settles: What to look at to be sure.
+    """
+
+    name: str
+    sentence: str
+    confidence: float
+    explains: float | None = None
+    speaks_for: tuple[str, ...] = ()
+    speaks_against: tuple[str, ...] = ()
+    arithmetic: tuple[str, ...] = ()
+    settles: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A diagnosis's answer: ranked causes, the likeliest first; none when nothing fits."""
+
+    diagnosis: str
+    sentence: str
+    causes: tuple[Cause, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+# ── plans ───────────────────────────────────────────────────────────────────────
+
+
+class KnobValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a knob holds now.
+
+    Attributes:
+        value: In the knob's own unit and type; None when absent from its place (the agent's
+            default then rules) or unreadable (``missing`` says why).
+        raw: The very text that stands there, or None when absent.
+        effective: What it amounts to in base units: bytes, seconds, cores, count.
+    """
+
+    value: Setting = None
+    raw: str | None = None
+    effective: Setting = None
+    source: str = ""
+    missing: str = ""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One write: before → after, and why.
+
+    Attributes:
+        knob: Self-contained, so that a fresh process can undo it.
+        before, after: In the knob's own unit; ``before`` None means it was not set there.
+        before_text, after_text: As an operator reads them: ``256KiB``, ``1 in 10``.
+        where: ``/etc/agent.yaml: reader.poll_interval``.
+        live: Written through the knob's live door, so no reload is needed.
+    """
+
+    knob: Knob
+    before: Setting
+    after: Setting
+    before_text: str
+    after_text: str
+    why: str
+    where: str = ""
+    live: bool = False
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a plan says it will do to one measured number.
+
+    Attributes:
+        measure: ``flow.fill_peak``: evidence short name and field.
+        before: As measured; None when unknown.
+        after: As expected.
+        at_most: The prediction also holds when the number is below ``after``.
+        arithmetic: By what reckoning.
+    """
+
+    measure: str
+    after: float
+    before: float | None = None
+    unit: str = ""
+    at_most: bool = False
+    arithmetic: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a remediation would do. An empty one says why in ``reason``.
+
+    Attributes:
+        reason: Why there is nothing to change; or, with changes, the plan in a sentence.
+        loses: What state the reload loses; copied from the knob's reload.
+        memory_bytes: Memory it adds (negative: frees).
+        memory_limit: Which limit that memory falls under, in words.
+        undo_by_hand: The command or edit that takes it back without us.
+        temporary: Hides or loses events on purpose: should have a lease.
+        warnings: What the change may cause.
+    """
+
+    remediation: str
+    changes: tuple[Change, ...] = ()
+    reason: str = ""
+    predictions: tuple[Prediction, ...] = ()
+    risk: Risk = "low"
+    loses: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    memory_limit: str = ""
+    undo_by_hand: str = ""
+    temporary: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the arithmetic needs to know of the machine."""
+
+    cpus: int = 1
+    possible_cpus: int = 1
+    page_bytes: int = 4096
+    memory_bytes: int = 0
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything that a diagnosis or a plan decides from: no other reads, no clock.
+
+    Attributes:
+        evidence: By short name (``flow``, ``process`` …).
+        knobs: Current values by knob name; filled for plans.
+        options: The step's ``with``, typed and resolved.
+    """
+
+    target: Target
+    evidence: dict[str, Evidence] = {}
+    verdict: Verdict | None = None
+    knobs: dict[str, KnobValue] = {}
+    host: Host = Host()
+    options: dict[str, Setting] = {}
+
+    def number(self, path: str) -> float | None:
+        """``flow.in_per_s`` as a number, or None when unknown."""
+        short, _, name = path.partition(".")
+        seen = self.evidence.get(short)
+        return seen.number(name) if seen is not None else None
+
+    def text(self, path: str) -> str | None:
+        """``flow.drop_source`` as text, or None when unknown."""
+        short, _, name = path.partition(".")
+        seen = self.evidence.get(short)
+        return seen.text(name) if seen is not None else None
+
+
+# ── guards ──────────────────────────────────────────────────────────────────────
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A guard's answer to a plan.
+
+    Attributes:
+        answer: ``ask`` needs a human's yes; ``deny`` can't be overridden by ``--yes``.
+        guard: Which one spoke.
+        values: The numbers it compared, for the decision trace.
+    """
+
+    answer: Literal["allow", "ask", "deny"]
+    guard: str
+    because: str
+    values: dict[str, Scalar] = {}
+
+
+def evidence_by_short(seen: Mapping[str, Evidence] | list[Evidence]) -> dict[str, Evidence]:
+    """Index evidence by the short name that expressions use."""
+    items = seen.values() if isinstance(seen, Mapping) else seen
+    return {item.short: item for item in items}

@@ -1,0 +1,1 @@
+"""Ways to read and write a setting, and reloads."""
