@@ -1,0 +1,285 @@
+"""What a run leaves behind: a head and a list of events, each a frozen value.
+
+The journal stores them as JSON and hash-chains them; the runner makes them; reports, the
+live display and audits read nothing else. A run can be told again from them alone.
+
+Not here: storing (``engine.journal``), making (``engine.runner``), telling (``engine.reports``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from engine.values import Change, Cost, Decision, Evidence, Plan, Scalar, Setting, Target, Verdict
+
+#: ``healthy`` nothing to do · ``fixed`` the goal holds · ``mitigated`` it holds through a lease ·
+#: ``unfixed`` all that was tried was undone · ``waiting`` approval · ``refused`` guards ·
+#: ``failed`` engine or target broke · ``interrupted`` stopped from outside ·
+#: ``rehearsed`` a dry-run that ran to its end.
+Outcome = Literal[
+    "healthy", "fixed", "mitigated", "unfixed", "waiting", "refused", "failed", "interrupted", "rehearsed"
+]
+
+#: How one change stands. ``unknown``: announced, and the engine died before it could say more.
+ChangeState = Literal["intended", "applied", "kept", "leased", "undone", "not-made", "left", "failed", "unknown"]
+
+EXIT_CODES: dict[str, int] = {
+    "healthy": 0,
+    "fixed": 0,
+    "mitigated": 0,
+    "rehearsed": 0,
+    "unfixed": 1,
+    "waiting": 3,
+    "refused": 3,
+    "failed": 4,
+    "interrupted": 130,
+}
+
+
+class RunHead(msgspec.Struct, frozen=True, kw_only=True):
+    """Who ran what on what, and how it ended.
+
+    Attributes:
+        id: ``20261122-0301-events-dropped-k3f9``: sortable, unique on this host.
+        runbook_hash: SHA-256 of the runbook's text.
+        inputs: As given and defaulted, typed.
+        by: ``root (sudo: anna)``, or the alert that asked.
+        signal: 2 or 15 when interrupted by it; the exit code is then 128 + signal.
+        pid, boot_id: Of the engine that works or worked on it; for display only.
+    """
+
+    id: str
+    runbook: str
+    runbook_version: int = 1
+    runbook_hash: str = ""
+    runbook_text: str = ""
+    summary: str = ""
+    target: str = ""
+    target_ref: str = ""
+    inputs: dict[str, Setting] = {}
+    dry_run: bool = False
+    started_at: float
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+    sentence: str = ""
+    by: str = ""
+    host: str = ""
+    kernel: str = ""
+    engine: str = ""
+    pid: int = 0
+    boot_id: str = ""
+    signal: int = 0
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """Base of all events.
+
+    Attributes:
+        at: Epoch seconds.
+        step: Id of the step, as ``goal``, ``3`` or ``3.rungs.2``, or the author's own id.
+    """
+
+    at: float
+    step: str = ""
+
+
+class StepStarted(_Event, frozen=True, kw_only=True, tag="step-started"):
+    """A step begins. ``seconds``: how long it will take when that is known."""
+
+    title: str
+    action: str = ""
+    seconds: float | None = None
+
+
+class StepSkipped(_Event, frozen=True, kw_only=True, tag="step-skipped"):
+    """A step was passed over; ``because`` holds the condition and its values, or 'unknown'."""
+
+    title: str
+    because: str
+
+
+class Seen(_Event, frozen=True, kw_only=True, tag="seen"):
+    """A probe's evidence."""
+
+    evidence: Evidence
+
+
+class ProbeMissed(_Event, frozen=True, kw_only=True, tag="probe-missed"):
+    """A probe could not look; the run goes on without it (``fallback`` names the next one)."""
+
+    probe: str
+    problem: str
+    fix: str = ""
+    fallback: str = ""
+
+
+class TargetFound(_Event, frozen=True, kw_only=True, tag="target-found"):
+    """The agent this run works on."""
+
+    target: Target
+
+
+class GoalMeasured(_Event, frozen=True, kw_only=True, tag="goal-measured"):
+    """The goal's condition, measured. ``holds`` None: could not be known.
+
+    Attributes:
+        phase: ``before`` any change, ``after`` a change, ``hold`` while held, ``end``.
+        values: The measured names in the condition and their values.
+        held_s: For how long it has held so far, of ``hold_s`` wanted.
+    """
+
+    phase: Literal["before", "after", "hold", "end"]
+    condition: str
+    holds: bool | None
+    values: dict[str, Scalar] = {}
+    held_s: float = 0.0
+    hold_s: float = 0.0
+
+
+class Decided(_Event, frozen=True, kw_only=True, tag="decided"):
+    """A diagnosis answered."""
+
+    verdict: Verdict
+
+
+class Planned(_Event, frozen=True, kw_only=True, tag="planned"):
+    """A remediation planned; an empty plan says why. ``rung``: its place on the ladder."""
+
+    plan: Plan
+    rung: int = 0
+
+
+class Judged(_Event, frozen=True, kw_only=True, tag="judged"):
+    """All guards answered; ``answer`` is their sum, ``by`` the human who was asked, if one was."""
+
+    remediation: str
+    decisions: tuple[Decision, ...]
+    answer: Literal["allow", "ask", "deny"]
+    by: str = ""
+
+
+class Would(_Event, frozen=True, kw_only=True, tag="would"):
+    """Dry-run: this is what would be done. Nothing was."""
+
+    plan: Plan
+    decisions: tuple[Decision, ...]
+    answer: Literal["allow", "ask", "deny"]
+
+
+class Intended(_Event, frozen=True, kw_only=True, tag="intended"):
+    """On disk before the write: what will be changed and all that undo needs."""
+
+    attempt: int
+    remediation: str
+    change: Change
+    captured: dict[str, Setting] = {}
+    lease_until: float | None = None
+
+
+class Applied(_Event, frozen=True, kw_only=True, tag="applied"):
+    """The write was made, read back, and is in force."""
+
+    attempt: int
+
+
+class Compared(_Event, frozen=True, kw_only=True, tag="compared"):
+    """A prediction beside its measurement. ``met`` None: could not be measured."""
+
+    remediation: str
+    measure: str
+    unit: str = ""
+    before: float | None = None
+    predicted: float
+    measured: float | None = None
+    at_most: bool = False
+    met: bool | None = None
+
+
+class Settled(_Event, frozen=True, kw_only=True, tag="settled"):
+    """How an attempt ended.
+
+    Attributes:
+        state: ``kept``, ``leased``, ``undone``, ``not-made``, ``left``, ``failed``.
+        undo_by_hand: When ``left`` or ``failed``: how a human takes it back.
+    """
+
+    attempt: int
+    state: ChangeState
+    because: str
+    undo_by_hand: str = ""
+
+
+class Told(_Event, frozen=True, kw_only=True, tag="told"):
+    """A sentence for people: a ``tell`` step, a failed ``check``, a ``stop``, a note, a warning."""
+
+    sentence: str
+    level: Literal["note", "warning", "error"] = "note"
+    fix: str = ""
+
+
+class Ended(_Event, frozen=True, kw_only=True, tag="ended"):
+    """The run is over. ``cost``: what it cost this machine in all."""
+
+    outcome: Outcome
+    sentence: str
+    cost: Cost = Cost()
+
+
+class Resumed(_Event, frozen=True, kw_only=True, tag="resumed"):
+    """Another process took the run up again, to go on or to undo it."""
+
+    by: str
+    doing: Literal["resume", "undo", "lease-end"]
+
+
+Event = (
+    StepStarted
+    | StepSkipped
+    | Seen
+    | ProbeMissed
+    | TargetFound
+    | GoalMeasured
+    | Decided
+    | Planned
+    | Judged
+    | Would
+    | Intended
+    | Applied
+    | Compared
+    | Settled
+    | Told
+    | Ended
+    | Resumed
+)
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run, as the journal tells it.
+
+    Attributes:
+        state: ``running`` (its lock is held), ``interrupted`` (unfinished and nobody works on
+            it), ``ended``.
+    """
+
+    head: RunHead
+    events: tuple[Event, ...] = ()
+    state: Literal["running", "interrupted", "ended"] = "ended"
+
+
+class Watcher(Protocol):
+    """Somebody who watches a run live. Called from the runner's threads; must be quick."""
+
+    def begin(self, head: RunHead) -> None:
+        """The run's head is on disk."""
+
+    def event(self, event: Event) -> None:
+        """Something was recorded."""
+
+    def number(self, step: str, label: str, value: float, unit: str) -> None:
+        """A number as a probe sees it; not recorded."""
+
+    def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:
+        """A change must be asked for: yes, no, or None when nobody can be asked."""
