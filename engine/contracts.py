@@ -62,6 +62,10 @@ class Window(Protocol):
     def options(self) -> Mapping[str, Setting]:
         """The step's ``with`` for this probe, durations in seconds, sizes in bytes."""
 
+    @property
+    def directory(self) -> str:
+        """Where relative paths in the options start: the runbook's own directory, or the working one."""
+
     def begin(self) -> float:
         """Say 'armed'; returns the common start (epoch seconds). Call exactly once."""
 
