@@ -1,0 +1,47 @@
+# Thin: each target calls a tool. `make setup` is idempotent, and quick when nothing is to do.
+
+BIN := .venv/bin
+RUNBOOK := $(BIN)/runbook
+
+.PHONY: help setup objects demo test check bench wheel lock clean
+
+help:
+	@echo "make demo    see it work: an agent that loses events, found, mended, proven"
+	@echo "make test    all tests          make check   format, lint, types, import contracts"
+	@echo "make bench   figures against other tools, in one run"
+	@echo "make wheel   dist/*.whl, with its BPF objects    make setup   only the set-up of the above"
+
+setup:
+	@tools/setup.sh
+	@$(MAKE) --no-print-directory objects
+
+objects:
+	@$(MAKE) --no-print-directory -C bpf
+	@$(MAKE) --no-print-directory -C bpf/lab
+
+demo: setup
+	@tools/demo.sh
+
+test: setup
+	$(BIN)/pytest -rs $(TESTS)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python tools/bench/run.py $(FIGURES)
+
+wheel: setup
+	rm -f dist/*.whl
+	$(BIN)/python -m build --no-isolation --wheel
+
+lock:
+	tools/lock.sh
+
+clean:
+	-$(MAKE) -C bpf clean
+	-$(MAKE) -C bpf/lab clean
+	rm -rf build dist .venv .mypy_cache .ruff_cache .pytest_cache
