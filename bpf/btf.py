@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from bpf.libbpf import failure, library
+from bpf.library import failure, library
 
 # linux/btf.h
 KIND_INT, KIND_STRUCT, KIND_ENUM, KIND_VAR, KIND_DATASEC = 1, 4, 6, 14, 15
