@@ -24,7 +24,9 @@ Outcome = Literal[
 ]
 
 #: How one change stands. ``unknown``: announced, and the engine died before it could say more.
-ChangeState = Literal["intended", "applied", "kept", "leased", "undone", "not-made", "left", "failed", "unknown"]
+ChangeState = Literal[
+    "intended", "applied", "kept", "leased", "undone", "not-made", "left", "failed", "unknown"
+]
 
 EXIT_CODES: dict[str, int] = {
     "healthy": 0,
@@ -221,11 +223,12 @@ class Told(_Event, frozen=True, kw_only=True, tag="told"):
 
 
 class Ended(_Event, frozen=True, kw_only=True, tag="ended"):
-    """The run is over. ``cost``: what it cost this machine in all."""
+    """The run is over. ``cost``: what it cost this machine in all; ``signal``: what stopped it, or 0."""
 
     outcome: Outcome
     sentence: str
     cost: Cost = Cost()
+    signal: int = 0
 
 
 class Resumed(_Event, frozen=True, kw_only=True, tag="resumed"):

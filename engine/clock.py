@@ -1,0 +1,94 @@
+"""Time, and the wish to stop.
+
+One promise: a wait ends as soon as somebody asks the run to stop, and nothing else does.
+``Cancel`` is a flag; whoever works looks at it between two actions, so that a write in
+flight is always finished and written down.
+
+Not here: what a run does when it is asked to stop (``engine.runner``).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+#: Below this a plain sleep is cheaper than waiting on the flag, and nobody notices the delay.
+SHORT_S = 0.05
+
+
+class Cancel:
+    """The wish to stop, set once and never taken back.
+
+    Attributes:
+        signal: Number of the signal that asked; 0 while nobody has, or when code asked.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.signal = 0
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    def set(self, signal_number: int = 0) -> None:
+        """Ask to stop."""
+        self.signal = signal_number
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most ``seconds``; True as soon as somebody has asked to stop."""
+        return self._event.wait(seconds)
+
+
+class SystemClock:
+    """The machine's clocks; ``sleep`` returns early when the run is cancelled."""
+
+    def __init__(self, cancel: Cancel | None = None) -> None:
+        self._cancel = cancel or Cancel()
+
+    def now(self) -> float:
+        """Seconds since the Unix epoch, UTC."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; returns early when the run is cancelled."""
+        if seconds <= 0:
+            return
+        if seconds <= SHORT_S:
+            time.sleep(seconds)
+        else:
+            self._cancel.wait(seconds)
+
+
+@contextmanager
+def stop_on_signals(cancel: Cancel) -> Iterator[None]:
+    """SIGINT and SIGTERM set the flag; a second one ends the process at once.
+
+    At once means without undoing: what stands in the journal is enough for ``runbook undo``
+    or ``runbook resume``. An open transaction is rolled back by SQLite when it is next read.
+    Works in the main thread only, as Python's signal handlers do; elsewhere it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if cancel:
+            os._exit(128 + number)
+        cancel.set(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
