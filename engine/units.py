@@ -1,10 +1,11 @@
-"""Durations, bytes, rates and shares: from how people write them to base units, and back.
+"""Durations, bytes, rates and shares: from how people write them to base units.
 
 ``10s`` is 10.0 seconds, ``64MiB`` is 67108864 bytes, ``100k/s`` is 100000.0 events a
 second, ``30%`` is 0.3. A number without a unit is already in base units. ``MB`` is a
 million bytes, ``MiB`` 1048576; a bare ``M`` is refused, since tools disagree about it.
 
-Not here: the unit that one agent writes its own setting in (``values.Knob.unit``).
+Not here: the way back (``engine.text``), the unit that one agent writes its own setting in
+(``values.Knob.unit``).
 """
 
 from __future__ import annotations
@@ -141,54 +142,3 @@ def _quantity(value: object, wanted: Dimension) -> float:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-# ── back to text ────────────────────────────────────────────────────────────────
-
-
-def format_seconds(value: float) -> str:
-    """``0.25`` → ``250ms``, ``90`` → ``1m30s``, ``7200`` → ``2h``."""
-    if value < 0:
-        return f"-{format_seconds(-value)}"
-    if value == 0:
-        return "0s"
-    for unit, factor in (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3)):
-        if value < factor * 999.5:
-            return f"{_digits(value / factor)}{unit}"
-    if value < 60:
-        return f"{_digits(value)}s"
-    left, out = round(value), ""
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        out += f"{count}{unit}" if count else ""
-    return out
-
-
-def format_bytes(value: float) -> str:
-    """``262144`` → ``256KiB``; exact where it can be, else three digits."""
-    sign, value = ("-", -value) if value < 0 else ("", value)
-    for unit, factor in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if value >= factor:
-            return f"{sign}{_digits(value / factor)}{unit}"
-    return f"{sign}{_digits(value)}B"
-
-
-def format_rate(value: float) -> str:
-    """``123456`` → ``123k/s``."""
-    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= factor:
-            return f"{_digits(value / factor)}{unit}/s"
-    return f"{_digits(value)}/s"
-
-
-def format_share(value: float) -> str:
-    """``0.305`` → ``30.5%``."""
-    return f"{_digits(value * 100)}%"
-
-
-def _digits(value: float) -> str:
-    """Whole numbers whole, others with three significant digits, never an exponent."""
-    if value == int(value) or abs(value) >= 1000:
-        return f"{value:.0f}"
-    text = f"{value:.3g}"
-    return f"{float(text):.6f}".rstrip("0").rstrip(".") if "e" in text else text
