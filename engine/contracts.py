@@ -186,10 +186,14 @@ class Remediation(Planner, Protocol):
     ) -> Literal["before", "after", "other"]:
         """Read back: does the setting hold the value before, the one after, or another?"""
 
-    def undo(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> None:
+    def undo(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> str | None:
         """Put back exactly what was there (byte for byte in a file) and make it take effect.
 
-        Does nothing when the state is already ``before``.
+        Does nothing when the change was never made. When the value is back but its reload may
+        be missing (an undo was killed in between), reloads: so call it in state ``before`` too.
+
+        Returns:
+            A note for the record (the agent is gone, so nothing was reloaded), or None.
 
         Raises:
             ChangedSince: Somebody else has set it since; left as it is.

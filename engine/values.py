@@ -196,6 +196,8 @@ class Reload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         argv: Command, as a list; never a shell.
         url: HTTP endpoint that is sent a POST.
         settle_s: The longest time until the new setting is in force.
+        confirm: A series on the target's metrics page whose value changes when it has reloaded
+            (``agent_config_generation``); empty when it does not say, and settle_s is waited out.
         loses: State that is lost, one phrase each.
     """
 
@@ -205,6 +207,7 @@ class Reload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     argv: tuple[str, ...] = ()
     url: str = ""
     settle_s: float = 10.0
+    confirm: str = ""
     loses: tuple[str, ...] = ()
 
 
@@ -226,6 +229,8 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         choices: For text: the allowed words.
         needs: Other settings that make the knob useful, in words (workers need idle cores).
         live: The same setting through a door that needs no reload, if there is one.
+        in_force: A series on the target's metrics page that holds the effective value it works
+            with (``agent_ring_bytes``); empty when it does not say.
         verified: Whether its effect was seen to work; else a change asks at least.
     """
 
@@ -243,6 +248,7 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     per: Literal["total", "cpu"] = "total"
     reload: Reload = Reload()
     live: Knob | None = None
+    in_force: str = ""
     verified: bool = True
     help: str = ""
 
