@@ -1,0 +1,202 @@
+"""Figures of the eyes: inventory, counting, and what watching costs a flooded agent."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from measure import Figure, NotYet, least_wall
+from peers import BUILD
+
+_HOLDER = Path(__file__).with_name("holder.py")
+_OBJECT = re.compile(rb"^(map_id|prog_id|link_id):\s*(\d+)", re.MULTILINE)
+
+
+def _must(what: bool, why: str) -> None:
+    if not what:
+        raise NotYet(why)
+
+
+@contextmanager
+def _held(kind: str, count: int) -> Iterator[int]:
+    """A process holding BPF objects; gives the id of its last map."""
+    _must(os.geteuid() == 0, "needs root")
+    _must(shutil.which("bpftool") is not None, "the baseline bpftool is missing")
+    process = subprocess.Popen(
+        [sys.executable, str(_HOLDER), kind, str(count)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline().split()
+        _must(said[:1] == ["ready"], f"the holder of BPF objects ended: {said}")
+        yield int(said[1])
+    finally:
+        process.communicate("")
+
+
+def _bpftool_and_owners() -> int:
+    """What one does by hand: three lists, and who holds each object by walking /proc."""
+    for kind in ("map", "prog", "link"):
+        subprocess.run(["bpftool", "-j", kind, "show"], stdout=subprocess.PIPE, check=True)
+    owned = 0
+    for process in os.scandir("/proc"):
+        if not process.name.isdigit():
+            continue
+        try:
+            descriptors = list(os.scandir(f"/proc/{process.name}/fdinfo"))
+        except OSError:
+            continue
+        for descriptor in descriptors:
+            try:
+                with open(descriptor.path, "rb") as text:  # noqa: PTH123 - the fastest way, in fairness
+                    owned += bool(_OBJECT.search(text.read()))
+            except OSError:
+                continue
+    return owned
+
+
+def inventory() -> list[Figure]:
+    """1,000 maps and 1,000 programs with their owners."""
+    from bpf import inventory as eyes  # noqa: PLC0415 - builds on set-up
+
+    with _held("objects", 1000):
+        began = time.perf_counter()
+        seen = eyes.read()
+        first = time.perf_counter() - began
+        _must(sum(bool(item.owners) for item in seen.maps) >= 1000, "the inventory did not find the owners")
+        ours, theirs = least_wall(eyes.read, _bpftool_and_owners, times=7)
+    ratio = theirs / ours
+    return [
+        Figure(
+            "inventory of 1,000 maps + 1,000 programs with owners",
+            ours * 1e3,
+            "ms",
+            "≥ 30×",
+            ratio >= 30,
+            theirs * 1e3,
+            "bpftool -j map, prog, link + walk of /proc",
+            ratio,
+            f"source {seen.source}; the first read of a process takes {first * 1e3:.1f} ms",
+        )
+    ]
+
+
+def counting() -> list[Figure]:
+    """A hash with a million entries."""
+    from bpf import maps  # noqa: PLC0415 - builds on set-up
+
+    with _held("hash", 1_000_000) as map_id:
+        counted = maps.count(map_id)
+        _must(counted == 1_000_000, f"counted {counted}")
+        dump = ["sh", "-c", f"bpftool map dump id {map_id} | wc -l"]
+        (theirs,) = least_wall(lambda: subprocess.run(dump, stdout=subprocess.PIPE, check=True), times=2)
+        (ours,) = least_wall(lambda: maps.count(map_id), times=9)
+    ratio = theirs / ours
+    goal = 1000
+    return [
+        Figure(
+            "counting a hash of 1,000,000 entries",
+            ours * 1e3,
+            "ms",
+            f"≥ {goal:,}×",
+            ratio >= goal,
+            theirs * 1e3,
+            "bpftool map dump | wc -l",
+            ratio,
+        )
+    ]
+
+
+# ── what watching costs the agent ───────────────────────────────────────────────
+
+
+@contextmanager
+def lab(fault: str) -> Iterator[object]:
+    """The practice agent with one fault, in a directory of its own."""
+    from bpf.lab import lab as practice  # noqa: PLC0415 - builds on set-up
+
+    _must(os.geteuid() == 0, "needs root and BPF")
+    instance = practice.start(fault=fault, directory=BUILD / "lab")
+    try:
+        yield instance
+    finally:
+        practice.stop(instance)
+
+
+def _received(url: str) -> float:
+    """Events the agent has received so far, by its own metrics."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        text = answer.read().decode()
+    return sum(
+        float(line.rsplit(" ", 1)[1])
+        for line in text.splitlines()
+        if line.startswith("bpf_events_received_total") and not line.startswith("#")
+    )
+
+
+def _throughput(url: str, seconds: float) -> float:
+    """Events per second over a window."""
+    before, began = _received(url), time.monotonic()
+    time.sleep(seconds)
+    after, ended = _received(url), time.monotonic()
+    return (after - before) / (ended - began)
+
+
+def _cost(
+    url: str, target: str, probes: list[str], rounds: int = 7, seconds: float = 4.0
+) -> tuple[float, float]:
+    """Throughput with and without watching, in turns: the median loss as a share, and the plain rate."""
+    from figures_cli import OURS  # noqa: PLC0415
+
+    losses, plain = [], []
+    for _ in range(rounds):
+        without = _throughput(url, seconds)
+        watching = subprocess.Popen(
+            [OURS, "look", *probes, "--target", target, "--window", f"{seconds + 2:g}s", "--json"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        time.sleep(1.0)  # past its start
+        watched = _throughput(url, seconds)
+        _, complaint = watching.communicate()
+        _must(watching.returncode == 0, f"runbook look: {complaint.decode()[-300:]}")
+        losses.append(1 - watched / without)
+        plain.append(without)
+    return statistics.median(losses), statistics.median(plain)
+
+
+def watching() -> list[Figure]:
+    """What the agent loses of its throughput at full flood while we look."""
+    with lab("flood") as instance:
+        url = instance.metrics_url  # type: ignore[attr-defined]
+        target = str(instance.pid)  # type: ignore[attr-defined]
+        off, rate = _cost(url, target, ["event-flow", "process"])
+        on, _ = _cost(url, target, ["event-flow", "process", "program-cost"])
+    note = f"of {rate:,.0f} events/s; {threading.active_count()} threads here"
+    return [
+        Figure(
+            "throughput lost while event-flow and process watch",
+            off * 100,
+            "%",
+            "< 1 %",
+            off < 0.01,
+            note=note,
+        ),
+        Figure("the same with program-cost, statistics on", on * 100, "%", "stated", None, note=note),
+    ]
+
+
+FIGURES = {"inventory": inventory, "counting": counting, "watching": watching}

@@ -1,0 +1,74 @@
+"""The other tools: installed once into environments of their own, with the same work to do.
+
+Chaos Toolkit and ansible-core, the newest releases that run on Python 3.11. Only for measuring;
+nothing of them is used elsewhere.
+
+Not here: measuring (``measure.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+BUILD = Path(__file__).parents[2] / "build" / "bench"
+RELEASES = {"chaos": "chaostoolkit==1.19.0", "ansible": "ansible-core==2.19.*"}
+
+
+@cache
+def install(peer: str) -> Path:
+    """The ``bin`` directory of the peer's own environment."""
+    place = BUILD / peer
+    if not (place / "installed").exists():
+        print(f"bench: installing {RELEASES[peer]} into {place.relative_to(BUILD.parents[1])}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", place], check=True)
+        subprocess.run(
+            [place / "bin/pip", "install", "-q", RELEASES[peer]], check=True, stderr=subprocess.DEVNULL
+        )
+        (place / "installed").touch()
+    return place / "bin"
+
+
+def chaos_experiment(steps: int) -> Path:
+    """``steps`` activities that call a Python function in the process and return at once."""
+    (BUILD / "noop_module.py").write_text("def nothing() -> bool:\n    return True\n")
+    call = {"type": "python", "module": "noop_module", "func": "nothing"}
+    path = BUILD / f"chaos-{steps}.json"
+    path.write_text(
+        json.dumps(
+            {
+                "title": "no-op steps",
+                "description": "for measuring",
+                "method": [
+                    {"type": "action", "name": f"step-{number}", "provider": call} for number in range(steps)
+                ],
+                "rollbacks": [],
+            }
+        )
+    )
+    return path
+
+
+def playbook(tasks: int) -> Path:
+    """``tasks`` debug tasks on the local host."""
+    path = BUILD / f"playbook-{tasks}.yaml"
+    lines = ["- hosts: localhost", "  connection: local", "  gather_facts: false", "  tasks:"]
+    lines += [
+        f"    - {{name: step {number}, ansible.builtin.debug: {{msg: step {number}}}}}"
+        for number in range(tasks)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def runbook(steps: int) -> Path:
+    """``steps`` checks that hold: each is evaluated and flushed to the journal."""
+    path = BUILD / f"runbook-{steps}.yaml"
+    lines = ["runbook: no-op-steps", "summary: For measuring.", "steps:"]
+    for number in range(steps):
+        lines += [f"  - check: step {number} holds", f"    that: {number} == {number}"]
+    path.write_text("\n".join(lines) + "\n")
+    return path
