@@ -1,0 +1,1 @@
+"""What the two positions of a ring buffer tell about the events that pass through it."""
