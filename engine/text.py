@@ -4,7 +4,7 @@ One promise: the same value looks the same on the terminal, in a report and in a
 no text that came from outside (an alert, an agent, a log line) can steer the terminal.
 
 Not here: layout (``engine.live``, ``engine.reports``), parsing what people write
-(``engine.quantities``).
+(``engine.units``).
 """
 
 from __future__ import annotations
@@ -100,6 +100,27 @@ _UNITS: dict[str, Callable[[float], str]] = {
     "ns": lambda value: span(value / 1e9),
     "cores": _cores,
 }
+
+
+def unit_of(name: str) -> str:
+    """The unit that a reading's name tells: ``flow.dropped_per_s`` → ``events/s``; else empty."""
+    last = name.rpartition(".")[2]
+    if last.startswith("fill_"):
+        return "share"
+    return next((unit for ending, unit in _ENDINGS if f"_{last}".endswith(ending)), "")
+
+
+_ENDINGS = (
+    ("bytes_in_per_s", "bytes/s"),
+    ("bytes_out_per_s", "bytes/s"),
+    ("_s_per_s", "s/s"),
+    ("_per_s", "events/s"),
+    ("_bytes", "bytes"),
+    ("_share", "share"),
+    ("_cores", "cores"),
+    ("_ns_per_run", "ns"),
+    ("_s", "s"),
+)
 
 
 def setting(value: object) -> str:

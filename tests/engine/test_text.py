@@ -74,3 +74,19 @@ def test_settings_of_any_shape_fit_on_one_line():
     """Filters are lists and mappings; they must not spill into a table as Python literals."""
     assert text.setting({"comms": None, "uids": 0}) == "comms: not set, uids: 0"
     assert text.setting(["nginx", "redis"]) == "nginx, redis"
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("flow.dropped_per_s", "events/s"),
+        ("flow.bytes_in_per_s", "bytes/s"),
+        ("flow.fill_peak", "share"),
+        ("process.rss_bytes", "bytes"),
+        ("flow.full_longest_s", "s"),
+        ("process.threads", ""),
+    ],
+)
+def test_the_name_of_a_reading_tells_its_unit(name, unit):
+    """A goal's measured values carry names only; the screen still shows units."""
+    assert text.unit_of(name) == unit

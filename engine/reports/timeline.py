@@ -1,0 +1,186 @@
+"""The events of a run as lines for people: one line per event worth reading.
+
+One promise: the live display, the text report and the timeline of the HTML report say the
+same thing of the same event in the same words.
+
+Not here: colours, layout, time (each teller adds its own).
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Literal, NamedTuple
+
+from engine import record, text
+from engine.values import Evidence, Plan
+
+Mark = Literal["look", "goal", "cause", "plan", "change", "good", "bad", "skip", "note", "warn"]
+
+#: What is worth a place in one line, by the evidence's short name, in this order.
+HEADLINES: dict[str, tuple[tuple[str, str], ...]] = {
+    "flow": (("in_per_s", "in"), ("out_per_s", "out"), ("dropped_per_s", "lost"), ("fill_peak", "fill peak")),
+    "process": (("cpu_cores", "CPU"), ("throttled_share", "throttled"), ("rss_bytes", "memory")),
+    "cost": (("cpu_cores", "BPF programs"), ("hottest", "hottest")),
+    "sources": (("top_comm", "most from"), ("top_share", "share"), ("total_per_s", "of")),
+}
+_AT_MOST = 4
+
+
+class Line(NamedTuple):
+    """One line. ``mark``: what kind it is, for a colour or a sign. ``detail`` may be empty."""
+
+    mark: Mark
+    words: str
+    detail: str = ""
+
+
+def headline(evidence: Evidence) -> str:
+    """The numbers of a piece of evidence that people look at first."""
+    wanted = HEADLINES.get(evidence.short) or tuple(
+        (name, name.replace("_", " ")) for name in evidence.readings
+    )
+    shown = []
+    for name, label in wanted:
+        reading = evidence.readings.get(name)
+        if reading is not None and reading.value is not None:
+            shown.append(f"{text.plain(label)} {text.measure(reading.value, reading.unit)}")
+    return " · ".join(shown[:_AT_MOST])
+
+
+def comparison(event: record.Compared) -> str:
+    """``flow.fill_peak: 100 % → 44.5 %, predicted at most 50 %``."""
+    unit = event.unit or text.unit_of(event.measure)
+    before = "" if event.before is None else f"{text.measure(event.before, unit)} → "
+    bound = "at most " if event.at_most else ""
+    predicted = f"predicted {bound}{text.measure(event.predicted, unit)}"
+    return f"{text.plain(event.measure)}: {before}{text.measure(event.measured, unit)}, {predicted}"
+
+
+def measured(event: record.GoalMeasured) -> str:
+    """The goal's values with units: ``flow.dropped_per_s = 4,330/s``."""
+    return ", ".join(
+        f"{text.plain(name)} = {text.measure(value, text.unit_of(name))}"
+        for name, value in event.values.items()
+    )
+
+
+@singledispatch
+def line(event: record.Event) -> Line | None:  # noqa: ARG001 - each kind of event has its own below
+    """The line of an event; None for one that another line already tells."""
+    return None
+
+
+@line.register
+def _(event: record.Seen) -> Line:
+    return Line("look", f"saw {text.plain(event.evidence.probe)}", headline(event.evidence))
+
+
+@line.register
+def _(event: record.ProbeMissed) -> Line:
+    instead = f"; {event.fallback} instead" if event.fallback else ""
+    return Line("warn", f"{text.plain(event.probe)} could not look", text.plain(event.problem + instead))
+
+
+@line.register
+def _(event: record.TargetFound) -> Line:
+    pids = ", ".join(str(process.pid) for process in event.target.processes[:_AT_MOST])
+    return Line("note", f"target {text.plain(event.target.name)}", f"pid {pids}" if pids else "no process")
+
+
+@line.register
+def _(event: record.StepSkipped) -> Line:
+    return Line("skip", f"skipped {text.plain(event.title)}", text.plain(event.because))
+
+
+@line.register
+def _(event: record.Resumed) -> Line:
+    return Line("note", f"taken up again: {event.doing}", f"by {text.plain(event.by)}")
+
+
+@line.register
+def _(event: record.Told) -> Line:
+    marks: dict[str, Mark] = {"note": "note", "warning": "warn", "error": "bad"}
+    return Line(marks[event.level], text.plain(event.sentence), text.plain(event.fix))
+
+
+@line.register
+def _(event: record.GoalMeasured) -> Line:
+    if event.holds is None:
+        return Line("warn", "goal could not be measured", text.plain(event.condition))
+    if not event.holds:
+        return Line("bad", "goal does not hold", measured(event))
+    held = (
+        f" for {text.span(event.held_s)} of {text.span(event.hold_s)}"
+        if event.held_s and event.hold_s
+        else ""
+    )
+    return Line("good", f"goal holds{held}", measured(event))
+
+
+@line.register
+def _(event: record.Decided) -> Line:
+    verdict = event.verdict
+    name = text.plain(verdict.causes[0].name) if verdict.causes else "none fits"
+    return Line("cause", f"cause: {name}", text.plain(verdict.sentence))
+
+
+@line.register
+def _(event: record.Ended) -> Line:
+    good = record.EXIT_CODES.get(event.outcome) == 0
+    return Line("good" if good else "bad", event.outcome, text.plain(event.sentence))
+
+
+@line.register
+def _(event: record.Planned) -> Line:
+    if not event.plan.changes:
+        return Line(
+            "skip", f"{text.plain(event.plan.remediation)}: nothing to do", text.plain(event.plan.reason)
+        )
+    return _plan("plan", event.plan)
+
+
+@line.register
+def _(event: record.Would) -> Line:
+    held = " (but the guards say no)" if event.answer == "deny" else ""
+    return _plan(f"would change{held}", event.plan)
+
+
+def _plan(verb: str, plan: Plan) -> Line:
+    steps = ", ".join(f"{change.before_text} → {change.after_text}" for change in plan.changes)
+    why = plan.changes[0].why if plan.changes else plan.reason
+    return Line("plan", f"{verb}: {text.plain(plan.remediation)} {text.plain(steps)}", text.plain(why))
+
+
+@line.register
+def _(event: record.Judged) -> Line:
+    because = "; ".join(text.plain(d.because) for d in event.decisions if d.answer == event.answer != "allow")
+    if event.answer == "deny":
+        return Line("bad", "held back by the guards", because)
+    by = f" by {text.plain(event.by)}" if event.by else ""
+    return Line("note", f"allowed{by}", because or f"{text.several(len(event.decisions), 'guard')} agreed")
+
+
+@line.register
+def _(event: record.Intended) -> Line:
+    where = event.change.where or event.change.knob.name
+    return Line("change", f"writing {text.plain(event.change.after_text)}", text.plain(where))
+
+
+@line.register
+def _(event: record.Applied) -> Line:  # noqa: ARG001 - its kind is all it says
+    return Line("change", "in force", "written, read back, taken up by the target")
+
+
+@line.register
+def _(event: record.Compared) -> Line:
+    if event.met is None:
+        return Line("warn", "could not be measured", comparison(event))
+    return Line(
+        "good" if event.met else "bad", "as predicted" if event.met else "not as predicted", comparison(event)
+    )
+
+
+@line.register
+def _(event: record.Settled) -> Line:
+    marks: dict[str, Mark] = {"kept": "good", "leased": "good", "undone": "skip", "not-made": "skip"}
+    return Line(marks.get(event.state, "bad"), event.state, text.plain(event.because))
