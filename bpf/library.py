@@ -23,6 +23,7 @@ CAP_SYS_ADMIN = 21  # linux/capability.h; ids of others' objects need it, CAP_BP
 _LIBBPF_OWN_ERRNO = 4000  # __LIBBPF_ERRNO__START
 _LOG_DEBUG = 2  # enum libbpf_print_level
 _LOG_LINES = 12
+_LOG_BYTES = 1 << 20  # a verifier log comes as one message; we keep its last lines
 
 _MEANINGS = {
     errno.EPERM: "not permitted: root (CAP_SYS_ADMIN) is needed, or the kernel refuses this kind of program",
@@ -166,7 +167,7 @@ def _print(level: int, form: bytes, arguments: int) -> int:
     """Keep libbpf's warnings; formats them with vsnprintf, since a va_list can't be read from here."""
     if level >= _LOG_DEBUG:
         return 0
-    text = ctypes.create_string_buffer(1024)
+    text = ctypes.create_string_buffer(_LOG_BYTES)
     _libc().vsnprintf(text, c_size_t(len(text)), c_char_p(form), c_void_p(arguments))
     lines: list[str] = _said.__dict__.setdefault("lines", [])
     lines += [line for line in text.value.decode(errors="replace").splitlines() if line.strip()]

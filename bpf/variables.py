@@ -97,12 +97,13 @@ class Variable:
         try:
             return mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED, access, offset=self._page)
         except OSError as error:
-            fix = (
-                "it is a constant: only a restart of the agent changes it"
-                if error.errno == errno.EPERM
-                else ""
-            )
-            raise failure(f"variable {self.name} of map {self.map_id}", error.errno or 0, fix) from None
+            if error.errno == errno.EPERM:
+                raise BpfError(
+                    f"variable {self.name} is a constant: its map {self.map_id} is frozen",
+                    fix="only a restart of the agent changes it",
+                    number=errno.EPERM,
+                ) from None
+            raise failure(f"variable {self.name} of map {self.map_id}", error.errno or 0) from None
         finally:
             os.close(fd)
 
