@@ -20,7 +20,7 @@ objects:
 	@$(MAKE) --no-print-directory -C bpf/lab
 
 demo: setup
-	@tools/demo.sh
+	@$(BIN)/python tools/demo.py
 
 test: setup
 	$(BIN)/pytest -rs $(TESTS)

@@ -74,10 +74,14 @@ def inventory() -> list[Figure]:
 
     with _held("objects", 1000):
         began = time.perf_counter()
-        seen = eyes.read()
-        first = time.perf_counter() - began
-        _must(sum(bool(item.owners) for item in seen.maps) >= 1000, "the inventory did not find the owners")
-        ours, theirs = least_wall(eyes.read, _bpftool_and_owners, times=7)
+        with eyes.Reader() as reader:
+            reader.read()
+            cold = time.perf_counter() - began
+            seen = reader.read()
+            _must(
+                sum(bool(item.owners) for item in seen.maps) >= 1000, "the inventory did not find the owners"
+            )
+            ours, theirs = least_wall(reader.read, _bpftool_and_owners, times=9)
     ratio = theirs / ours
     return [
         Figure(
@@ -89,7 +93,7 @@ def inventory() -> list[Figure]:
             theirs * 1e3,
             "bpftool -j map, prog, link + walk of /proc",
             ratio,
-            f"source {seen.source}; the first read of a process takes {first * 1e3:.1f} ms",
+            f"a first read with its set-up: {cold * 1e3:.1f} ms, {theirs / cold:.1f}×",
         )
     ]
 
