@@ -306,6 +306,7 @@ int main(int argc, char **argv)
 	int result;
 
 	agent.status.loaded = &agent.loaded;
+	agent.status.config = &agent.config;
 	agent.status.degraded = agent.degraded;
 	if (parse(&agent, argc, argv)) {
 		fprintf(stderr, "usage: lab-agent [--config FILE] [--pid-file FILE] [--for SECONDS]\n");

@@ -49,7 +49,9 @@ def evenly(per_s: int) -> tuple[str, ...]:
     return tuple(f"{comm}:{per_s // 4}" for comm in ("lab-web", "lab-db", "lab-queue", "lab-cron"))
 
 
-HEALTHY = Fault(name="healthy", summary="Nothing is wrong: 10k events/s, all of them read.", sources=evenly(10_000))
+HEALTHY = Fault(
+    name="healthy", summary="Nothing is wrong: 10k events/s, all of them read.", sources=evenly(10_000)
+)
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault
@@ -80,7 +82,7 @@ FAULTS: dict[str, Fault] = {
         Fault(
             name="cpu-bound",
             summary="20k events/s of 60 µs work each in a single reader: one CPU serves 16k.",
-            settings={"practice.work_per_event": "60us", "ring.size": "1MiB"},
+            settings={"practice.work_per_event": "60us", "ring.size": "512KiB"},
             sources=evenly(20_000),
             cause="reader-cpu-bound",
             remedy="workers",
@@ -104,15 +106,15 @@ FAULTS: dict[str, Fault] = {
         ),
         Fault(
             name="stalled-exporter",
-            summary="Nobody takes what the exporter writes: its queue fills and events are dropped behind the ring.",
+            summary="Nobody takes what the exporter writes: its queue fills, and drops begin behind the ring.",
             sources=evenly(20_000),
             stalled_exporter=True,
             cause="loss-behind-the-ring",
         ),
         Fault(
             name="stuck",
-            summary="After 20,000 events the reader waits for something that never comes.",
-            settings={"practice.stuck_after_events": "20000"},
+            summary="After 5,000 events the reader waits for something that never comes.",
+            settings={"practice.stuck_after_events": "5000"},
             sources=evenly(10_000),
             cause="reader-stuck",
         ),

@@ -83,7 +83,20 @@ static void write_maps(FILE *out, const struct status *status)
 	fprintf(out, "bpf_map_max_entries{map=\"cache\"} %llu\n", status->loaded->cache_entries);
 	single(out, "lab_cache_failed_total", "counter", "Entries that did not fit into the cache.",
 	       *status->loaded->variables.cache_failed);
+}
+
+static void write_settings(FILE *out, const struct status *status)
+{
+	const struct config *config = status->config;
+
 	single(out, "lab_ring_bytes", "gauge", "Size of the ring in force.", status->ring_bytes);
+	single(out, "lab_poll_interval_seconds", "gauge", "Sleep of the reader; 0: until woken.",
+	       config->poll_interval_ns / 1e9);
+	single(out, "lab_batch_size", "gauge", "Events that are handed on at once.", config->batch_size);
+	single(out, "lab_workers", "gauge", "Threads that work on events.", config->workers);
+	single(out, "lab_export_queue_size", "gauge", "Events that can wait for the exporter.", config->export_queue_size);
+	single(out, "lab_sampling_one_in", "gauge", "One event in so many is kept, as the program does it now.",
+	       *status->loaded->variables.sample_n);
 }
 
 static void write_process(FILE *out)
@@ -106,6 +119,7 @@ static void write_metrics(FILE *out, const struct status *status)
 	write_events(out, status);
 	write_processing(out);
 	write_maps(out, status);
+	write_settings(out, status);
 	single(out, "lab_config_generation", "gauge", "Configurations taken so far; the first is 1.", status->generation);
 	head(out, "lab_reloads_total", "counter", "Reloads asked for, by result.");
 	fprintf(out, "lab_reloads_total{result=\"ok\"} %llu\n", status->reloads_done);

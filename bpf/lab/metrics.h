@@ -7,6 +7,7 @@
 /* What the answers are made from, filled anew by the caller before each. */
 struct status {
 	const struct loaded *loaded;
+	const struct config *config;
 	__u64 generation, reloads_done, reloads_failed, ring_bytes;
 	long cache_entries;
 	const char *degraded; /* the reason, or empty */

@@ -1,0 +1,73 @@
+"""``runbook lab``: practice agents from the command line.
+
+Not here: anything but parsing, handing over and printing (``lab``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bpf.lab import lab
+from bpf.lab.faults import FAULTS
+from bpf.lab.rates import measure
+from engine.errors import RunbookError
+
+app = typer.Typer(
+    help="A small real eBPF agent to practise on, with faults to switch on.", no_args_is_help=True
+)
+
+
+@app.command(epilog="Example: runbook lab start --fault burst")
+def start(
+    fault: Annotated[str, typer.Option(help=f"One of: {', '.join(FAULTS)}.", show_default=False)] = "",
+    config: Annotated[
+        Path | None, typer.Option(help="Your own configuration, in place of the fault's.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the instance; else the fault's name.")] = "",
+    seconds: Annotated[int, typer.Option("--for", help="Seconds to live.")] = lab.LIFETIME_S,
+) -> None:
+    """Start an agent with its event generator, and wait until it is healthy."""
+    try:
+        started = lab.start(fault, config_file=config, name=name, seconds=seconds)
+    except RunbookError as error:
+        _fail(error)
+    if started.exit_code is not None:
+        typer.echo(f"{started.name}: the agent ended with {started.exit_code}, as this fault makes it")
+    else:
+        typer.echo(f"{started.name}: lab-agent, pid {started.pid}; {started.metrics_url}")
+    typer.echo(f"  config {started.config_file}\n  log    {started.log_file}")
+    typer.echo(f"  stop   runbook lab stop {started.name}")
+
+
+@app.command("list", epilog="Example: runbook lab list --json")
+def list_instances(
+    json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
+) -> None:
+    """List the agents, with their events per second over half a second."""
+    rows = measure(lab.instances())
+    if json:
+        typer.echo(rows.as_json())
+    else:
+        typer.echo(rows.as_text())
+
+
+@app.command(epilog="Example: runbook lab stop burst")
+def stop(
+    name: Annotated[str, typer.Argument(help="Which one; not needed when there is only one.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+) -> None:
+    """Stop an agent and its generator, and remove all that belongs to them."""
+    try:
+        for instance in lab.instances() if everything else (lab.instance_named(name),):
+            lab.stop(instance)
+            typer.echo(f"{instance.name}: stopped")
+    except RunbookError as error:
+        _fail(error)
+
+
+def _fail(error: RunbookError) -> None:
+    typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(error.exit_code) from None

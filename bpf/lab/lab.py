@@ -1,0 +1,305 @@
+"""Practice agents on this machine: start one with a fault, list them, stop them without a trace.
+
+Every instance has a directory of its own under ``$RUNBOOK_LAB`` or ``/run/runbook-lab``. ``stop``
+ends exactly its processes and removes its directory and cgroup, from any process, also after
+its starter was killed. Whatever happens, agent and generator end by themselves after an hour.
+
+Not here: what the faults are (``faults``), the agent (``*.c``), printing (``cli``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bpf.lab import cgroup, processes
+from bpf.lab.faults import Fault, fault_named
+from bpf.lab.settings import render
+from engine.errors import RunbookError, UnknownName, UsageError
+
+START_WAIT_S = 15.0
+LIFETIME_S = 3600
+#: Capabilities by number, as setpriv knows them on every version: perfmon, bpf, sys_admin.
+BPF_CAPABILITIES = ("cap_38", "cap_39", "sys_admin")
+
+
+class LabFailed(RunbookError):
+    """A practice agent could not be started."""
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """One practice agent with its generator, as its ``instance.json`` holds it.
+
+    Attributes:
+        pid: The agent; 0 before its start. started_ticks: Its start, in clock ticks since boot.
+        generator_pid: 0 when there is none.
+        cgroup: The directory of its own cgroup, or empty.
+        exit_code: For a fault that ends the agent at start: how it ended; else None.
+    """
+
+    name: str
+    fault: str
+    directory: str
+    config_file: str
+    log_file: str
+    metrics_url: str
+    health_url: str
+    pid: int = 0
+    started_ticks: int = 0
+    generator_pid: int = 0
+    cgroup: str = ""
+    exit_code: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the agent still runs: the pid and its start are those we started."""
+        return self.pid > 0 and processes.started_ticks(self.pid) == self.started_ticks
+
+
+def root_directory() -> Path:
+    """Where instances live: ``$RUNBOOK_LAB``; else ``/run``, without root the user's runtime directory."""
+    given = os.environ.get("RUNBOOK_LAB")
+    if given:
+        return Path(given).absolute()
+    base = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp"))  # noqa: S108
+    return base / "runbook-lab"
+
+
+def start(  # noqa: PLR0913 (each a word of the command line, or time)
+    fault: str = "",
+    *,
+    directory: Path | None = None,
+    name: str = "",
+    config_file: Path | None = None,
+    seconds: int = LIFETIME_S,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Instance:
+    """Start an agent with ``fault`` and its generator; returns when it is healthy.
+
+    Args:
+        fault: A name of ``faults.FAULTS``; empty for an agent without one.
+        directory: Where instances live, when not ``root_directory()``.
+        name: Of the instance; else the fault's, with a number if that is taken.
+        config_file: Use this configuration, where it lies, in place of the fault's.
+        seconds: After which both end by themselves.
+        sleep: Of the waiting, in seconds.
+        monotonic: Of the deadline, in seconds.
+
+    Raises:
+        UnknownName: No such fault. LabFailed: not root, not built, or the agent did not start:
+            nothing is left then.
+    """
+    chosen = fault_named(fault)
+    _check_host()
+    instance = _lay_out(chosen, directory or root_directory(), name, config_file)
+    try:
+        instance = _start_agent(instance, chosen, seconds)
+        instance = _await_agent(instance, chosen, sleep, monotonic)
+        return _start_generator(instance, chosen, seconds) if chosen.sources and not chosen.ends else instance
+    except BaseException:
+        stop(instance)
+        raise
+
+
+def instances(directory: Path | None = None) -> tuple[Instance, ...]:
+    """All instances, by name; also those whose agent has ended."""
+    found = []
+    for file in sorted((directory or root_directory()).glob("*/instance.json")):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            found.append(msgspec.json.decode(file.read_bytes(), type=Instance))
+    return tuple(found)
+
+
+def instance_named(name: str, directory: Path | None = None) -> Instance:
+    """The instance of that name; empty is the only one there is.
+
+    Raises:
+        UnknownName, UsageError: There is none, or which one is not clear.
+    """
+    known = {each.name: each for each in instances(directory)}
+    if name in known:
+        return known[name]
+    if name:
+        raise UnknownName("practice agent", name, known)
+    if not known:
+        raise UsageError("no practice agent is running", fix="runbook lab start --fault burst")
+    if len(known) > 1:
+        raise UsageError(f"there are several: {', '.join(known)}", fix="name one, or use --all")
+    return next(iter(known.values()))
+
+
+def stop(instance: Instance) -> None:
+    """End its processes, then remove its cgroup and its directory. What is gone already is fine."""
+    processes.end_all(Path(instance.directory))
+    if instance.cgroup:
+        cgroup.remove(Path(instance.cgroup))
+    shutil.rmtree(instance.directory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        Path(instance.directory).parent.rmdir()  # the last one turns off the light
+
+
+# ── start, step by step ─────────────────────────────────────────────────────────
+
+
+def _check_host() -> None:
+    if os.geteuid() != 0:
+        raise LabFailed(
+            "the practice agent loads BPF programs, which takes root", fix="sudo runbook lab start"
+        )
+    for built in (processes.AGENT, processes.GENERATOR, processes.OBJECT):
+        if not built.exists():
+            raise LabFailed(f"{built.name} is not built", fix="make objects")
+
+
+def _lay_out(fault: Fault, root: Path, name: str, config_file: Path | None) -> Instance:
+    """The instance's directory with its config, and its first ``instance.json``."""
+    directory = _new_directory(root, name or fault.name, taken_is_error=bool(name))
+    settings = dict(fault.settings)
+    log_file = directory / "agent.log"
+    if fault.stalled_exporter:
+        os.mkfifo(directory / "exporter.fifo", 0o600)
+        settings["exporter.to"] = str(directory / "exporter.fifo")
+    if config_file is None:
+        port = _free_port()
+        config_file = directory / "config.yaml"
+        config_file.write_text(render({"metrics.port": str(port), "log.file": str(log_file), **settings}))
+    else:
+        port, log_file = _read_config(config_file, log_file)
+    base = f"http://127.0.0.1:{port}"
+    instance = Instance(
+        name=directory.name,
+        fault=fault.name,
+        directory=str(directory),
+        config_file=str(config_file.absolute()),
+        log_file=str(log_file),
+        metrics_url=f"{base}/metrics",
+        health_url=f"{base}/healthz",
+        cgroup=str(cgroup.make(f"runbook-lab-{directory.name}", fault.quota_cores))
+        if fault.quota_cores
+        else "",
+    )
+    return _save(instance)
+
+
+def _new_directory(root: Path, name: str, *, taken_is_error: bool) -> Path:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise UsageError(f"{name!r} is no name for an instance", fix="use letters, digits, - and _")
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for number in range(1, 1000):
+        directory = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            directory.mkdir(mode=0o700)
+        except FileExistsError:
+            if taken_is_error:
+                raise UsageError(
+                    f"there is a practice agent named {name!r}", fix=f"runbook lab stop {name}"
+                ) from None
+        else:
+            return directory
+    raise UsageError(f"a thousand agents named {name!r}", fix="runbook lab stop --all")
+
+
+def _read_config(file: Path, log_file: Path) -> tuple[int, Path]:
+    """The port and the log file that an operator's own configuration gives the agent."""
+    import yaml  # noqa: PLC0415 (only here, and not cheap)
+
+    try:
+        document: Any = yaml.safe_load(file.read_text())
+        port = int((document.get("metrics") or {}).get("port") or 9435)
+        return port, Path((document.get("log") or {}).get("file") or log_file)
+    except (OSError, yaml.YAMLError, AttributeError, ValueError) as error:
+        raise UsageError(f"{file}: {error}", fix="see lab-agent.yaml for what it may hold") from None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _save(instance: Instance) -> Instance:
+    file = Path(instance.directory) / "instance.json"
+    fresh = file.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(instance))
+    fresh.replace(file)
+    return instance
+
+
+def _start_agent(instance: Instance, fault: Fault, seconds: int) -> Instance:
+    directory = Path(instance.directory)
+    argv = [
+        str(processes.AGENT),
+        "--config",
+        instance.config_file,
+        "--pid-file",
+        str(directory / "agent.pid"),
+    ]
+    argv += ["--for", str(seconds)]
+    if fault.without_capabilities:
+        without = ",".join(f"-{capability}" for capability in BPF_CAPABILITIES)
+        argv = ["setpriv", f"--bounding-set={without}", *argv]
+    pid = processes.spawn(argv, directory / "agent.log")
+    if instance.cgroup:
+        cgroup.enter(Path(instance.cgroup), pid)
+    return _save(msgspec.structs.replace(instance, pid=pid, started_ticks=processes.started_ticks(pid)))
+
+
+def _await_agent(
+    instance: Instance, fault: Fault, sleep: Callable[[float], None], monotonic: Callable[[], float]
+) -> Instance:
+    """Until it is healthy; or, for a fault that ends it, until it has ended."""
+    deadline = monotonic() + START_WAIT_S
+    while monotonic() < deadline:
+        code = processes.ended(instance.pid)
+        if code is not None:
+            if fault.ends:
+                return _save(msgspec.structs.replace(instance, exit_code=code))
+            raise LabFailed(f"the agent ended with {code}: {_last_line(instance)}", fix="runbook doctor")
+        if not fault.ends and _answers(instance.health_url):
+            return instance
+        sleep(0.02)
+    raise LabFailed(
+        f"no answer from the agent in {START_WAIT_S:.0f} s: {_last_line(instance)}", fix="runbook doctor"
+    )
+
+
+def _start_generator(instance: Instance, fault: Fault, seconds: int) -> Instance:
+    directory = Path(instance.directory)
+    argv = [
+        str(processes.GENERATOR),
+        "--pid-file",
+        str(directory / "generator.pid"),
+        "--keys",
+        str(fault.keys),
+    ]
+    argv += ["--for", str(seconds), "--with-pid", str(instance.pid)]
+    for source in fault.sources:
+        argv += ["--source", source]
+    pid = processes.spawn(argv, directory / "generator.log")
+    return _save(msgspec.structs.replace(instance, generator_pid=pid))
+
+
+def _answers(url: str) -> bool:
+    from urllib.request import urlopen  # noqa: PLC0415 (not cheap)
+
+    try:
+        with urlopen(url, timeout=1) as answer:  # noqa: S310 (our own, on loopback)
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _last_line(instance: Instance) -> str:
+    with contextlib.suppress(OSError):
+        lines = Path(instance.log_file).read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "its log is empty"
+    return "it has no log"
