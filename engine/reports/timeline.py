@@ -18,7 +18,7 @@ Mark = Literal["look", "goal", "cause", "plan", "change", "good", "bad", "skip",
 
 #: What is worth a place in one line, by the evidence's short name, in this order.
 HEADLINES: dict[str, tuple[tuple[str, str], ...]] = {
-    "flow": (("in_per_s", "in"), ("out_per_s", "out"), ("dropped_per_s", "lost"), ("fill_peak", "fill peak")),
+    "flow": (("in_per_s", "in"), ("out_per_s", "out"), ("dropped_per_s", "lost"), ("fill_peak", "fill")),
     "process": (("cpu_cores", "CPU"), ("throttled_share", "throttled"), ("rss_bytes", "memory")),
     "cost": (("cpu_cores", "BPF programs"), ("hottest", "hottest")),
     "sources": (("top_comm", "most from"), ("top_share", "share"), ("total_per_s", "of")),
@@ -72,7 +72,7 @@ def line(event: record.Event) -> Line | None:  # noqa: ARG001 - each kind of eve
 
 @line.register
 def _(event: record.Seen) -> Line:
-    return Line("look", f"saw {text.plain(event.evidence.probe)}", headline(event.evidence))
+    return Line("look", text.plain(event.evidence.probe), headline(event.evidence))
 
 
 @line.register

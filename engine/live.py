@@ -1,0 +1,92 @@
+"""Watching a run: on a terminal, as plain lines, or not at all.
+
+``watcher`` picks one. One promise: what is shown is a telling of the record's events, in the
+words of the report's timeline; a watcher decides nothing, except that a human at a terminal
+answers a question.
+
+Not here: the terminal display itself (``engine.screen``, loaded only when shown).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from threading import Lock
+from typing import TextIO
+
+from engine import record, text
+from engine.reports import timeline
+from engine.values import Decision, Plan
+
+
+def watcher(
+    *, quiet: bool = False, stream: TextIO | None = None, answers: TextIO | None = None
+) -> record.Watcher:
+    """Who watches: nobody when ``quiet``, the display on a terminal, else plain lines."""
+    out, source = stream or sys.stdout, answers or sys.stdin
+    if quiet:
+        return Quiet()
+    if out.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        from engine.screen import Screen  # noqa: PLC0415 - rich only where it is shown
+
+        return Screen(out, source if source.isatty() else None)
+    return Plain(out)
+
+
+class Quiet:
+    """Watches nothing and answers nothing: for ``--json``."""
+
+    def begin(self, head: record.RunHead) -> None:
+        """Nothing to show."""
+
+    def event(self, event: record.Event) -> None:
+        """Nothing to show."""
+
+    def number(self, step: str, label: str, value: float, unit: str) -> None:
+        """Nothing to show."""
+
+    def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:  # noqa: ARG002
+        """Nobody can be asked."""
+        return None
+
+
+class Plain:
+    """One line per event, with the time since the run's start: for pipes, logs and CI.
+
+    A reader that goes away (``| head``) ends the telling, never the run.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._start = 0.0
+        self._lock = Lock()
+
+    def begin(self, head: record.RunHead) -> None:
+        """Say what runs on what, and under which id it is recorded."""
+        self._start = head.started_at
+        on = f" on {head.target}" if head.target else ""
+        dry = ", dry-run: nothing will be changed" if head.dry_run else ""
+        self._say(head.started_at, f"{head.runbook}{on} (run {head.id}{dry})")
+
+    def event(self, event: record.Event) -> None:
+        """One line, or none when another event tells it better."""
+        if isinstance(event, record.StepStarted):
+            takes = f" (takes {text.span(event.seconds)})" if event.seconds else ""
+            self._say(event.at, f"... {event.title}{f': {event.action}' if event.action else ''}{takes}")
+            return
+        line = timeline.line(event)
+        if line is not None:
+            self._say(event.at, f"{line.words}{f': {line.detail}' if line.detail else ''}")
+
+    def number(self, step: str, label: str, value: float, unit: str) -> None:
+        """Numbers as they come are for a display that can overwrite them."""
+
+    def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:  # noqa: ARG002
+        """Nobody is at a terminal, so nobody can be asked."""
+        return None
+
+    def _say(self, at: float, words: str) -> None:
+        with self._lock, suppress(OSError):
+            print(f"{text.since(self._start, at):>7}  {text.plain(words)}", file=self._stream, flush=True)
