@@ -1,0 +1,171 @@
+"""Programs of the distribution that know nothing of us, looked at without a profile, beside a second source.
+
+``mountsnoop`` has a BPF ring buffer, ``opensnoop`` a perf buffer, ``bpftrace`` maps only. Their events
+are made at a known rate by a process of the test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bpf import inventory
+from bpf.probes.event_flow import EventFlow
+from bpf.probes.process import ProcessProbe
+from engine.clock import Cancel, SystemClock
+from engine.looking import Missed, Request, View, look
+from engine.values import Evidence, Process, Target
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(60)]
+
+#: Bytes of one event of mountsnoop 0.26 in its ring, with the ring's header of 8.
+MOUNTSNOOP_RECORD = 8760
+#: The tools want tracefs and debugfs: they get a mount namespace of their own where a machine has none.
+OWN_MOUNTS = """
+[ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing
+[ -d /sys/kernel/debug/tracing ] || mount -t debugfs debugfs /sys/kernel/debug
+exec "$@"
+"""
+#: Calls mount() with nonsense, or opens a file, ARGV[2] times a second.
+MAKER = """
+import ctypes, os, sys, time
+libc = ctypes.CDLL(None)
+event = {"mount": lambda: libc.mount(b"a", b"/nowhere", b"b", 0, None),
+         "open": lambda: os.close(os.open("/dev/null", os.O_RDONLY))}[sys.argv[1]]
+every, due = 1 / int(sys.argv[2]), time.monotonic()
+while True:
+    event()
+    due += every
+    time.sleep(max(0, due - time.monotonic()))
+"""
+
+
+def needs(*tools: str) -> pytest.MarkDecorator:
+    search = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = [tool for tool in tools if not shutil.which(tool, path=search)]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+@contextmanager
+def running(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that is ended at the end."""
+    environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+@contextmanager
+def tool(*argv: str) -> Iterator[Target]:
+    """A third-party BPF program, found by what it holds: maps, programs and rings by the inventory."""
+    with running("unshare", "-m", "sh", "-c", OWN_MOUNTS, "sh", *argv) as process:
+        deadline = time.monotonic() + 15
+        while True:
+            seen = inventory.read()
+            links = [link for link in seen.links if process.pid in link.owners]
+            programs = [each for each in seen.programs if process.pid in each.owners]
+            if programs and (links or any(each.attached_to for each in programs)):
+                break
+            if process.poll() is not None:
+                pytest.skip(f"{argv[0]} does not run on this kernel: {process.stderr.read().decode()[-200:]}")
+            assert time.monotonic() < deadline, f"{argv[0]} attached nothing"
+            time.sleep(0.05)
+        maps = [each for each in seen.maps if process.pid in each.owners]
+        yield Target(
+            name=argv[0],
+            ref=f"generic {process.pid}",
+            processes=(Process(pid=process.pid),),
+            program_ids=tuple(each.id for each in programs),
+            map_ids=tuple(each.id for each in maps),
+            rings=tuple(each.id for each in maps if each.type in ("ringbuf", "perf_event_array")),
+        )
+
+
+def watch(target: Target, seconds: float, *probes: object) -> dict[str, Evidence]:
+    """Evidence by short name; a probe that missed fails the test."""
+    view = View(target, seconds, SystemClock(), Cancel())
+    found = list(look([Request(probe) for probe in probes], view))
+    missed = [answer.error for answer in found if isinstance(answer, Missed)]
+    assert not missed, missed
+    return {answer.short: answer for answer in found}
+
+
+@needs("mountsnoop", "unshare")
+def test_bytes_through_a_stranger_s_ring_are_counted_and_no_event_rate_is_made_up():
+    """Without a profile the size of a record is unknown: bytes are told, events said to be missing."""
+    with tool("mountsnoop") as target, running(sys.executable, "-c", MAKER, "mount", "200"):
+        time.sleep(0.5)
+        flow = watch(target, 2.0, EventFlow())["flow"]
+
+    assert flow.number("bytes_in_per_s") == pytest.approx(200 * MOUNTSNOOP_RECORD, rel=0.1)
+    assert flow.number("bytes_out_per_s") == pytest.approx(200 * MOUNTSNOOP_RECORD, rel=0.15)
+    assert flow.number("in_per_s") is None
+    assert "size of its records" in flow.readings["in_per_s"].missing
+
+
+@needs("mountsnoop", "unshare")
+def test_with_the_one_fact_of_a_profile_events_are_counted():
+    """The record's size is all that a stranger's profile must say for a true rate."""
+    with tool("mountsnoop") as found, running(sys.executable, "-c", MAKER, "mount", "200"):
+        target = msgspec.structs.replace(found, record_bytes=MOUNTSNOOP_RECORD - 8)
+        time.sleep(0.5)
+        flow = watch(target, 2.0, EventFlow())["flow"]
+
+    assert flow.number("in_per_s") == pytest.approx(200, rel=0.1)
+    assert flow.number("dropped_per_s") in (0, None)
+
+
+@needs("opensnoop", "unshare")
+def test_the_cpu_and_memory_of_a_stranger_agree_with_proc():
+    """A second source: the process's own /proc files, read by the test around the window."""
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def used(pid: int) -> float:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / ticks
+
+    with tool("opensnoop") as target, running(sys.executable, "-c", MAKER, "open", "20000"):
+        time.sleep(0.5)
+        before, began = used(target.pid), time.monotonic()
+        seen = watch(target, 2.0, ProcessProbe())["process"]
+        told = (used(target.pid) - before) / (time.monotonic() - began)
+        resident = int(Path(f"/proc/{target.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    assert seen.number("cpu_cores") == pytest.approx(told, abs=0.05)
+    assert seen.number("rss_bytes") == pytest.approx(resident, rel=0.1)
+
+
+@needs("opensnoop", "bpftool", "unshare")
+def test_what_a_stranger_holds_agrees_with_bpftool_and_fdinfo():
+    """A second source for the inventory: the ids in the process's own descriptors, the names by bpftool."""
+    with tool("opensnoop") as target:
+        held: dict[str, set[int]] = {"map_id": set(), "prog_id": set()}
+        for entry in Path(f"/proc/{target.pid}/fdinfo").iterdir():
+            for line in entry.read_text().splitlines():
+                name, _, value = line.partition(":")
+                if name in held:
+                    held[name].add(int(value))
+        listed = json.loads(
+            subprocess.run(["bpftool", "-j", "map", "show"], capture_output=True, check=True).stdout
+        )
+        ours = {each.id: each for each in inventory.read().maps}
+
+    assert set(target.map_ids) == held["map_id"]
+    assert set(target.program_ids) == held["prog_id"]
+    for row in (row for row in listed if row["id"] in target.map_ids):
+        mine = ours[row["id"]]
+        assert (mine.type, mine.name, mine.max_entries) == (row["type"], row["name"], row["max_entries"])
