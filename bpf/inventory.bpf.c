@@ -178,7 +178,10 @@ static void read_perf_place(struct file *file, struct link_record *record)
 	struct perf_event *event = (void *)BPF_CORE_READ(file, private_data);
 	struct trace_event_call *call;
 
-	record->perf_type = BPF_CORE_READ(event, attr.type);
+	if (bpf_core_field_exists(event->orig_type))
+		record->perf_type = BPF_CORE_READ(event, orig_type);
+	else
+		record->perf_type = BPF_CORE_READ(event, attr.type);
 	record->perf_config = BPF_CORE_READ(event, attr.config);
 	call = BPF_CORE_READ(event, tp_event);
 	if (!call)

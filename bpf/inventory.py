@@ -94,6 +94,7 @@ class _Assembly:
         self.booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         self.context: tuple[object, ...] = ()
         self.made: dict[str, dict[bytes, object]] = {}
+        self.perf_unseen = False
 
     def inventory(self, pinned: pins.Pins) -> Inventory:
         kernel, taken_at = self.kernel, time.time()
@@ -131,7 +132,7 @@ class _Assembly:
         notes = []
         if not self.kernel.has_links:
             notes.append("links were not listed: this kernel has no link iterator (5.19)")
-        if not self.kernel.has_perf:
+        if self.perf_unseen:
             notes.append("programs attached through perf events without a link show no place")
         return tuple(notes)
 
@@ -205,7 +206,9 @@ class _Assembly:
             return self.linked.get(program_id, [])
         self.fleeting.add(record)  # may be attached and detached without a trace in what we compare
         if self.perf_places is None:
-            self.perf_places = _places(self.kernel.read("perf_files"))
+            records = self.kernel.perf_files()
+            self.perf_unseen = records is None
+            self.perf_places = _places(records or b"")
         return self.perf_places.get(program_id, [])
 
 

@@ -53,10 +53,10 @@ class Iterators:
         own_maps, own_programs, own_links: Ids of the reader's own objects, to be left out.
         has_links: This kernel can list links.
         has_run_times: Run times come with the programs; else ask for each (``bpf.syscall``).
-        has_perf: Attachments through perf events can be seen.
     """
 
     def __init__(self) -> None:
+        self._perf_operations: int | None = None  # not asked yet
         cpus = possible_cpus()
         helper = library().libbpf_probe_bpf_helper(_SOCKET_FILTER, _HELPER_LOOKUP_PERCPU, None)
         self.has_run_times = helper == 1 and cpus <= _MAX_CPUS
@@ -83,15 +83,29 @@ class Iterators:
         self._object.close()
 
     def read(self, kind: str) -> bytes:
-        """All records of one kind, as the kernel wrote them: nothing where it lacks the iterator.
+        """All records of one kind, as the kernel wrote them; none where it lacks the iterator.
 
         Args:
-            kind: ``maps`` (``MAP`` records), ``programs`` (``PROGRAM``), ``links`` (``LINK``), ``files``
-                (``FILE``: each descriptor, of any process, that holds one of these), or ``perf_files``
-                (``LINK`` with id 0: each perf event descriptor that runs a program).
+            kind: ``maps`` (``MAP`` records), ``programs`` (``PROGRAM``), ``links`` (``LINK``) or ``files``
+                (``FILE``: each descriptor, of any process, that holds one of these).
         """
         link = self._links.get(kind)
         return link.read() if link is not None else b""
+
+    def perf_files(self) -> bytes | None:
+        """``LINK`` records (id 0), one per perf event descriptor that runs a program.
+
+        None where perf descriptors can't be recognised. The first call costs 20 ms more: it makes a
+        perf event of our own to learn how they look.
+        """
+        if self._perf_operations is None:
+            fd = _dummy_perf_event()
+            self._perf_operations = 0
+            if fd is not None:
+                self._perf_operations = self._file_operations().get(fd, 0)
+                os.close(fd)
+            self._tell(*self._operations, self._perf_operations, offsets=self._offsets)
+        return self._links["perf_files"].read() if self._perf_operations else None
 
     def _loaded(self, cpus: int, *, links: bool) -> BpfObject:
         ours = BpfObject.open(_OBJECT)
@@ -116,8 +130,14 @@ class Iterators:
         self.own_links = frozenset(ask(link.fd, LinkInfo()).id for link in self._links.values())
         programs = wanted + ["percpu_offsets"] * self.has_run_times
         self.own_programs = frozenset(ask(ours.program_fd(name), ProgramInfo()).id for name in programs)
-        offsets = self._percpu_offsets(ids["percpu"]) if self.has_run_times else []
-        self._tell(*self._file_operations(), offsets=offsets)
+        self._offsets = self._percpu_offsets(ids["percpu"]) if self.has_run_times else []
+        seen = self._file_operations()
+        self._operations = (
+            seen[ours.map("known").fd],
+            seen[ours.program_fd("maps")],
+            seen[self._links["maps"].fd],
+        )
+        self._tell(*self._operations, offsets=self._offsets)
 
     def _tell(
         self, *operations: int, offsets: list[int] | None = None, only_tgid: int = 0, own_map: int = 0
@@ -138,24 +158,10 @@ class Iterators:
         finally:
             link.close()
 
-    def _file_operations(self) -> tuple[int, int, int, int]:
-        """Which f_op maps, programs, links and perf events have; perf's 0 where it can't be had."""
-        perf = _dummy_perf_event()
-        try:
-            self._tell(only_tgid=os.getpid())
-            seen = {fd: fops for fops, fd, _ in _FILE_OPERATIONS.iter_unpack(self._links["files"].read())}
-        finally:
-            if perf is not None:
-                os.close(perf)
-        self.has_perf = perf is not None and perf in seen
-        if not self.has_perf:
-            self._links.pop("perf_files")
-        return (
-            seen[self._object.map("known").fd],
-            seen[self._object.program_fd("maps")],
-            seen[self._links["maps"].fd],
-            seen.get(perf, 0) if perf is not None else 0,
-        )
+    def _file_operations(self) -> dict[int, int]:
+        """The f_op of each descriptor of our own: those of one kind share one."""
+        self._tell(only_tgid=os.getpid())
+        return {fd: fops for fops, fd, _ in _FILE_OPERATIONS.iter_unpack(self._links["files"].read())}
 
 
 def possible_cpus() -> int:

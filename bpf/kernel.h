@@ -141,6 +141,7 @@ struct perf_event_attr {
 
 struct perf_event {
 	struct perf_event_attr attr;
+	u32 orig_type; /* as asked for, where attr.type is rewritten (5.14) */
 	struct trace_event_call *tp_event;
 	struct bpf_prog *prog;
 };
