@@ -53,6 +53,7 @@ class BccProbe:
         "top_value": Field(help="The greatest value in the first map.", unit="count"),
         "top_share": Field(help="Its share of the sum.", unit="share"),
     }
+    open_fields = True  # each map of the author is a table under its own name
     options: Mapping[str, str] = {
         "source": "The program: a file, relative to the runbook.",
         "maps": "Names of the maps to return, the one that counts first; all when left out.",

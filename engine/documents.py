@@ -3,7 +3,7 @@
 One promise: every complaint at once, each with file, line, column and the nearest right
 word; a document that comes back is complete and of the right types. The types are those of
 the msgspec structs: a field's ``Meta(extra={"reads": …})`` says how its text is read
-(``duration``, ``expression``, ``template``, ``id``, ``name``, ``word``, ``one-or-many``).
+(``duration``, ``expression``, ``template``, ``id``, ``slug``, ``name``, ``word``, ``one-or-many``).
 
 Not here: scalars (``engine.scalars``), what names mean (``engine.check``), finding files
 (``engine.loader``).

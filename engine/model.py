@@ -26,6 +26,8 @@ Seconds = Annotated[float | str, Meta(extra={"reads": "duration"})]
 Words = Annotated[str, Meta(extra={"reads": "template"})]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", extra={"reads": "name"})]
 Word = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", extra={"reads": "word"})]
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", extra={"reads": "id"})]
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]*$", extra={"reads": "slug"})]
 Names = Annotated[tuple[Name, ...], Meta(extra={"reads": "one-or-many"})]
 Options = dict[str, Setting]
 
@@ -121,7 +123,7 @@ class _Step(_Part, frozen=True, kw_only=True, tag_field="step"):
         on_failure: `stop` the run, `continue` with the next step, or go on at a later step's id.
     """
 
-    id: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", extra={"reads": "id"})] = ""
+    id: Id = ""
     name: Words = ""
     when: Expression = ""
     timeout: Seconds | None = None
@@ -294,7 +296,7 @@ class Runbook(_Part, frozen=True, kw_only=True):
         steps: What is done, from the first to the last.
     """
 
-    runbook: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]*$", extra={"reads": "id"})]
+    runbook: Slug
     summary: str = ""
     version: Annotated[int, Meta(ge=1)] = 1
     triggers: tuple[Trigger, ...] = ()

@@ -27,8 +27,9 @@ _NORWAY = frozenset(
 )
 #: How a text of a kind must look.
 _KINDS = {
-    "id": (re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*"), "letters, digits, '-' and '_'"),
-    "name": (re.compile(r"[A-Za-z][A-Za-z0-9_.-]*"), "letters, digits, '-', '_' and '.'"),
+    "id": (re.compile(r"[A-Za-z][A-Za-z0-9_-]*"), "a letter, then letters, digits, '-' and '_'"),
+    "slug": (re.compile(r"[a-z0-9][a-z0-9-]*"), "lower-case letters, digits and '-'"),
+    "name": (re.compile(r"[A-Za-z][A-Za-z0-9_.-]*"), "a letter, then letters, digits, '-', '_' and '.'"),
     "word": (re.compile(r"[a-z][a-z0-9_]*"), "lower-case letters, digits and '_'"),
 }
 
