@@ -13,11 +13,11 @@ help:
 
 setup:
 	@tools/setup.sh
-	@$(MAKE) --no-print-directory objects
+	@$(MAKE) -s --no-print-directory objects
 
 objects:
-	@$(MAKE) --no-print-directory -C bpf
-	@$(MAKE) --no-print-directory -C bpf/lab
+	@$(MAKE) -s --no-print-directory -C bpf
+	@$(MAKE) -s --no-print-directory -C bpf/lab
 
 demo: setup
 	@$(BIN)/python tools/demo.py

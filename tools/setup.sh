@@ -76,8 +76,8 @@ environment() {
         "$interpreter" -m venv .venv || die "$interpreter cannot make an environment" "apt-get install python3-venv"
     fi
     say "installing the pinned requirements into .venv"
-    .venv/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-    .venv/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+    .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+    .venv/bin/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
     echo "$want" >"$stamp"
 }
 
