@@ -1,0 +1,191 @@
+"""Settings in a YAML file, changed without touching anything else in it.
+
+Undo is exact: the very text that stood there comes back, and an added line goes. Edits
+that others make elsewhere in the file stay; a value they have set is left alone.
+
+Not here: finding the value in the text (``yaml_place``), the new text (``yaml_text``),
+replacing the file (``atomic_file``), reloading (``reload``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.errors import ChangedSince, RunbookError
+from engine.values import Change, Knob, KnobValue, Setting, Target
+from remediations.knobs import units, yaml_text
+from remediations.knobs.atomic_file import obstacle, update
+from remediations.knobs.backend import NotChanged, Restored, State
+from remediations.knobs.yaml_place import Gap, Key, Place, find
+
+
+class YamlFile:
+    """Backend ``yaml-file``: ``Knob.file`` and the dotted ``Knob.path`` in it."""
+
+    name = "yaml-file"
+
+    def read(self, knob: Knob, target: Target) -> KnobValue:  # noqa: ARG002 - the file is in the knob
+        """The value at the path. ``missing`` also says why it could not be changed."""
+        file = Path(knob.file)
+        try:
+            place = find(_text(file), _key(knob))
+            if isinstance(place, Gap):
+                value, raw, line, amount = None, None, "", None
+            else:
+                value, raw, line = _value(place, knob), place.raw, f":{place.line}"
+                amount = units.effective(value, knob.unit)
+        except RunbookError as error:
+            return KnobValue(source=knob.file, missing=f"{error.problem} ({error.fix})")
+        except ValueError as error:
+            return KnobValue(source=knob.file, missing=f"{knob.file}: {knob.path}: {error}")
+        blocked = obstacle(file)
+        return KnobValue(
+            value=value,
+            raw=raw,
+            effective=amount,
+            source=knob.file + line,
+            missing=f"{blocked[0]} ({blocked[1]})" if blocked else "",
+        )
+
+    def capture(self, change: Change, target: Target) -> dict[str, Setting]:  # noqa: ARG002 - as read
+        """The text that stands there (or the line to be added), and the file as it is."""
+        knob, file = change.knob, Path(change.knob.file)
+        blocked = obstacle(file)
+        if blocked:
+            raise NotChanged(blocked[0], fix=blocked[1])
+        content = _bytes(file)
+        text = _decode(content, file)
+        place = find(text, _key(knob))
+        captured: dict[str, Setting] = {
+            "file": knob.file,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "mode": file.stat().st_mode & 0o7777,
+            "value": change.before,
+            "stamp": _stamp(file),
+            "absent": isinstance(place, Gap),
+        }
+        if isinstance(place, Gap):
+            if change.before is not None:
+                raise _since(change, "no longer there")
+            line, created = yaml_text.insertion(text, _key(knob), change.after)
+            return {**captured, "inserted": line, "created": created}
+        if _value(place, knob) != change.before:
+            raise _since(change, f"now {place.raw!r}")
+        written = yaml_text.rewritten(place, change.after, _key(knob))
+        return {**captured, "raw": place.raw, "line": place.line, "written": written}
+
+    def write(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> None:  # noqa: ARG002
+        """Replace the value's text, or add its line; the rest of the file as it is at that moment."""
+        knob, file = change.knob, Path(change.knob.file)
+
+        def edit(content: bytes) -> bytes:
+            text = _decode(content, file)
+            if captured.get("absent"):
+                new = yaml_text.inserted(text, _key(knob), str(captured["inserted"]), change.after)
+            else:
+                place = find(text, _key(knob))
+                if isinstance(place, Gap) or place.raw != captured["raw"]:
+                    raise _since(
+                        change, "no longer there" if isinstance(place, Gap) else f"now {place.raw!r}"
+                    )
+                written = str(captured["written"])
+                new = yaml_text.replaced(text, _key(knob), written, change.after)
+            return new.encode()
+
+        update(file, edit)
+
+    def state(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> State:  # noqa: ARG002
+        """Compare the value that stands there with the ones before and after."""
+        return _state(change, find(_text(Path(change.knob.file)), _key(change.knob)), captured)
+
+    def restore(
+        self,
+        change: Change,
+        target: Target,  # noqa: ARG002 - the file is in the knob
+        captured: Mapping[str, Setting],
+    ) -> Restored:
+        """Put the captured text back, or take the added line out again.
+
+        A file that was never replaced needs no reload; one that holds the value before but is
+        not the file of then was put back by an undo that may not have come to its reload.
+        """
+        knob, file = change.knob, Path(change.knob.file)
+        if _stamp(file) == captured.get("stamp"):
+            return Restored(reload=False, note=f"{file} was never changed")
+
+        def edit(content: bytes) -> bytes:
+            text = _decode(content, file)
+            state = _state(change, find(text, _key(knob)), captured)
+            if state == "before":
+                return content
+            if state == "other":
+                place = find(text, _key(knob))
+                raise _since(change, "no longer there" if isinstance(place, Gap) else f"now {place.raw!r}")
+            if captured.get("absent"):
+                created = int(str(captured["created"]))
+                new = yaml_text.removed(text, _key(knob), str(captured["inserted"]), created)
+            else:
+                new = yaml_text.replaced(text, _key(knob), str(captured["raw"]), change.before)
+            return new.encode()
+
+        update(file, edit)
+        return Restored(reload=True)
+
+
+def _state(change: Change, place: Place | Gap, captured: Mapping[str, Setting]) -> State:
+    if isinstance(place, Gap):
+        return "before" if captured.get("absent") else "other"
+    now = _value(place, change.knob)
+    if now == change.after and type(now) is type(change.after):
+        return "after"
+    return "before" if now == change.before and not captured.get("absent") else "other"
+
+
+def _value(place: Place, knob: Knob) -> Setting:
+    """As YAML reads it, except that ``on`` or ``1e3`` in a text knob stay text."""
+    return place.words if knob.unit == "text" and place.words else place.value
+
+
+def _since(change: Change, now: str) -> ChangedSince:
+    knob = change.knob
+    return ChangedSince(
+        f"{knob.file}: {knob.path} is {now}; expected {change.before_text} or {change.after_text}."
+        " Left as it is",
+        fix=f"if nobody meant it, set {knob.path} by hand (it was: {change.before_text})",
+    )
+
+
+def _key(knob: Knob) -> Key:
+    return Key(knob.file, knob.path)
+
+
+def _stamp(file: Path) -> str:
+    """Changes with every replacement and every write."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return ""
+    return f"{stat.st_dev}:{stat.st_ino}:{stat.st_mtime_ns}"
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise NotChanged(
+            f"{file} can't be read: {error.strerror}", fix="check the path and its permissions"
+        ) from None
+
+
+def _text(file: Path) -> str:
+    return _decode(_bytes(file), file)
+
+
+def _decode(content: bytes, file: Path) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise NotChanged(f"{file}:{line}: not UTF-8", fix="save the file as UTF-8") from None

@@ -1,0 +1,219 @@
+"""The planning half of a remediation: from a case to a plan, with no way to write.
+
+A planner holds no hands: its backends can only read, and ``plan`` does not even read. A
+dry-run is given this object. Each remediation supplies ``decide``; what they share stands
+here: finding the knob, refusing with a reason, writing the value in the knob's own style,
+and the bounds.
+
+Not here: applying and undoing (``knob_change``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Generic, Literal, NoReturn, TypeVar
+
+import msgspec
+
+from engine.values import Case, Change, Knob, KnobValue, Plan, Prediction, Risk, Setting, Target
+from remediations import options as step_options
+from remediations.knobs import reload, units
+from remediations.knobs.backend import backend, where
+
+OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
+LIVE = ".live"  # read() gives the live door's value under NAME.live
+
+#: A thread that uses this much of a core is at its limit: sampling and rounding eat the rest.
+FULL_CORE = 0.95
+
+
+class NothingToDo(Exception):  # noqa: N818 - not an error: the reason of an empty plan
+    """There is nothing to change; the text is the reason."""
+
+
+class Question(msgspec.Struct, Generic[OptionsT], frozen=True):
+    """What a planner decides from: the case, its knob and the value there, and its options."""
+
+    case: Case
+    knob: Knob
+    now: KnobValue
+    options: OptionsT
+
+    @property
+    def current(self) -> Setting:
+        """The value in force in base units: what stands there, else the agent's default."""
+        if self.now.raw is not None or self.now.value is not None:
+            return self.now.effective
+        return units.effective(self.knob.default, self.knob.unit, page_bytes=self.case.host.page_bytes)
+
+    @property
+    def style(self) -> Setting:
+        """After which a new value is written: what stands there, else the default."""
+        return self.now.value if self.now.value is not None else self.knob.default
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Minimum and maximum in base units."""
+        return units.bounds(self.knob, page_bytes=self.case.host.page_bytes)
+
+    def number(self, path: str) -> float | None:
+        """``flow.in_per_s``, or None when unknown."""
+        return self.case.number(path)
+
+    def need(self, path: str) -> float:
+        """The same, where nothing can be planned without it."""
+        value = self.case.number(path)
+        if value is None:
+            short, _, name = path.partition(".")
+            seen = self.case.evidence.get(short)
+            reading = seen.readings.get(name) if seen else None
+            why = reading.missing if reading and reading.missing else "it was not measured"
+            nothing(f"{path} is unknown: {why}")
+        return value
+
+    def current_number(self) -> float:
+        """The value in force as a number, where nothing can be planned without it."""
+        value = self.current
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            nothing(
+                f"what {self.knob.name} is now is unknown: it is not set and the profile names no default"
+            )
+        return float(value)
+
+    def fit(self, amount: float, toward: Literal["up", "down"]) -> tuple[Setting, float]:
+        """``amount`` as it would be written, and what that amounts to."""
+        page = self.case.host.page_bytes
+        written = units.render(amount, self.knob.unit, self.style, toward=toward, page_bytes=page)
+        return written, float(str(units.effective(written, self.knob.unit, page_bytes=page)))
+
+
+class KnobPlanner(ABC, Generic[OptionsT]):
+    """Plans the turning of one knob. Subclasses say which, and decide how far."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    knob: ClassVar[str]
+    risk: ClassVar[Risk] = "low"
+    kind: type[OptionsT]
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """Each option of ``with``: name → help."""
+        return step_options.described(self.kind)
+
+    def read(self, target: Target) -> dict[str, KnobValue]:
+        """The knob's value now, and its live door's under ``NAME.live``."""
+        knob = target.knobs.get(self.knob)
+        if knob is None:
+            return {}
+        values = {knob.name: backend(knob.backend).read(knob, target)}
+        if knob.live is not None:
+            values[knob.name + LIVE] = backend(knob.live.backend).read(knob.live, target)
+        return values
+
+    def plan(self, case: Case) -> Plan:
+        """Decide from the case alone; an empty plan says why.
+
+        Raises:
+            UsageError: An option is unknown or wrong.
+        """
+        chosen = step_options.read(self.kind, case.options, self.name)
+        try:
+            return self.decide(self._question(case, chosen))
+        except NothingToDo as reason:
+            return Plan(remediation=self.name, risk=self.risk, reason=str(reason))
+
+    @abstractmethod
+    def decide(self, asked: Question[OptionsT]) -> Plan:
+        """The plan; or ``nothing(why)``."""
+
+    def _question(self, case: Case, chosen: OptionsT) -> Question[OptionsT]:
+        knob = case.target.knobs.get(self.knob)
+        if knob is None:
+            known = ", ".join(sorted(case.target.knobs)) or "none"
+            nothing(
+                f"{case.target.name} has no knob {self.knob!r} (its profile {case.target.profile}: {known})"
+            )
+        now = case.knobs.get(self.knob)
+        if now is None:
+            nothing(f"the value of {self.knob} was not read")
+        if now.missing:
+            live = case.knobs.get(self.knob + LIVE)
+            if live is None or live.missing:
+                nothing(now.missing)
+        return Question(case, knob, now, chosen)
+
+
+def nothing(because: str) -> NoReturn:
+    """End planning with an empty plan and its reason."""
+    raise NothingToDo(because)
+
+
+def change(asked: Question[OptionsT], after: Setting, why: str) -> Change:
+    """The change of the asked knob from what stands there to ``after`` (in its own unit)."""
+    knob, now = asked.knob, asked.now
+    before_text = units.say(now.value, knob.unit)
+    if now.value is None and knob.default is not None:
+        before_text += f" (default {units.say(knob.default, knob.unit)})"
+    return Change(
+        knob=knob,
+        before=now.value,
+        after=after,
+        before_text=before_text,
+        after_text=units.say(after, knob.unit),
+        why=why,
+        where=where(knob),
+    )
+
+
+def plan(  # noqa: PLR0913 - a plan's own fields
+    name: str,
+    asked: Question[OptionsT],
+    changes: tuple[Change, ...],
+    reason: str,
+    predictions: tuple[Prediction, ...],
+    *,
+    risk: Risk = "low",
+    memory_bytes: int = 0,
+    memory_limit: str = "",
+    temporary: bool = False,
+    warnings: tuple[str, ...] = (),
+) -> Plan:
+    """A plan with what all plans share: what a reload loses, and the undo by hand."""
+    loses = tuple(dict.fromkeys(item for each in changes for item in each.knob.reload.loses))
+    if not all(each.knob.verified for each in changes):
+        warnings = (
+            *warnings,
+            f"the effect of this knob was not yet seen to work with {asked.case.target.profile}",
+        )
+    return Plan(
+        remediation=name,
+        changes=changes,
+        reason=reason,
+        predictions=predictions,
+        risk=risk,
+        loses=loses,
+        memory_bytes=memory_bytes,
+        memory_limit=memory_limit,
+        undo_by_hand="; ".join(_undo(each, asked) for each in changes),
+        temporary=temporary,
+        warnings=warnings,
+    )
+
+
+def _undo(made: Change, asked: Question[OptionsT]) -> str:
+    knob = made.knob
+    now = asked.case.knobs.get(knob.name + LIVE) if made.live else asked.now
+    place = now.source if now and now.source else where(knob)
+    if knob.backend == "bpf-variable":
+        step = f"have the agent reload its configuration, or store {made.before} in {where(knob)}"
+    elif knob.backend == "cgroup":
+        quota = now.raw.split()[0] if now and now.raw else "max" if place.endswith("cpu.max") else "-1"
+        step = f"echo {quota} > {place}"
+    elif made.before is None:
+        step = f"take the line {knob.path} out of {knob.file}"
+    else:
+        step = f"edit {place}: set {knob.path} back to {now.raw if now and now.raw else made.before_text}"
+    then = reload.by_hand(knob.reload, asked.case.target)
+    return f"{step}; then: {then}" if then else step

@@ -1,0 +1,119 @@
+"""Let the reader look more often, so that the ring does not fill between two looks.
+
+P' ≤ 0.5 · S / (λ_peak · r): between two looks at most half the ring fills, even at the
+peak rate. More wakeups cost CPU, so a reader that is at its limit already is not helped.
+
+Touches: one setting, and a reload where the agent needs one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from engine.values import Plan, Prediction
+from remediations.knob_change import KnobChange
+from remediations.knobs.units import say_bytes, say_seconds
+from remediations.options import says
+from remediations.planning import FULL_CORE, KnobPlanner, Question, change, nothing, plan
+
+
+class Options(msgspec.Struct, frozen=True):
+    """Options of ``with``."""
+
+    floor: Annotated[float, says("s", "The shortest interval.")] = 0.001
+    fill: Annotated[float, says("share", "Share of the ring that may fill between two looks.")] = 0.5
+    factor: Annotated[float | None, says("factor", "The most one application divides the interval by.")] = (
+        None
+    )
+
+
+class PollIntervalPlanner(KnobPlanner[Options]):
+    """Decides on an interval from the peak rate and the ring's size."""
+
+    name = "poll-interval"
+    summary = "Let the reader look more often than the ring fills."
+    knob = "poll-interval"
+    kind = Options
+
+    def decide(self, asked: Question[Options]) -> Plan:
+        """From the peak rate to the interval in which half the ring fills."""
+        ring, record = asked.need("flow.ring_bytes"), asked.need("flow.record_bytes")
+        peak = max(asked.need("flow.in_per_s"), asked.number("flow.burst_in_per_s") or 0.0)
+        now_s = _interval(asked)
+        busiest = asked.number("process.busiest_thread_cores")
+        if busiest is not None and busiest >= FULL_CORE:
+            nothing(
+                f"the reader uses {busiest:.2f} of one core: it does not oversleep, it has too much to do"
+            )
+        if peak <= 0:
+            nothing("no events arrive")
+        after, after_s = self._next(asked, asked.options.fill * ring / (peak * record), now_s)
+        wakeups = f"{1 / now_s:,.0f} → {1 / after_s:,.0f} looks a second"
+        fill_now, fill = peak * now_s * record / ring, peak * after_s * record / ring
+        why = (
+            f"at {peak:,.0f} events/s of {record:g} bytes a ring of {say_bytes(ring)} fills to {fill_now:.0%}"
+            f" in {say_seconds(now_s)}; in {say_seconds(after_s)} to {fill:.0%}"
+        )
+        return plan(
+            self.name,
+            asked,
+            (change(asked, after, why),),
+            f"poll every {say_seconds(after_s)} instead of {say_seconds(now_s)}: {why}",
+            _predictions(asked, fill, f"{peak:,.0f}/s · {after_s:g} s · {record:g} / {ring:,.0f} bytes"),
+            warnings=(f"more wakeups cost CPU: {wakeups}",),
+        )
+
+    def _next(
+        self, asked: Question[Options], wanted_s: float, now_s: float
+    ) -> tuple[int | float | str, float]:
+        floor = max(asked.options.floor, asked.bounds[0])
+        slowest_step = now_s / asked.options.factor if asked.options.factor else 0.0
+        after, after_s = asked.fit(max(wanted_s, floor, slowest_step), "down")
+        if after_s >= now_s or after_s < floor * 0.999 or not isinstance(after, (int, float, str)):
+            nothing(
+                f"the interval is {say_seconds(now_s)}; {say_seconds(wanted_s)} would be needed and"
+                f" {say_seconds(max(floor, after_s))} is the shortest possible"
+                if wanted_s < now_s
+                else f"the interval of {say_seconds(now_s)} is short enough: {say_seconds(wanted_s)} would do"
+            )
+        return after, after_s
+
+
+class PollInterval(KnobChange):
+    """Remediation ``poll-interval``."""
+
+    planner = PollIntervalPlanner()
+
+
+def _interval(asked: Question[Options]) -> float:
+    """As configured; where that is unset or zero (sleep until woken), as measured."""
+    current = asked.current
+    if isinstance(current, (int, float)) and current > 0:
+        return float(current)
+    return asked.need("flow.poll_interval_s")
+
+
+def _predictions(asked: Question[Options], fill: float, arithmetic: str) -> tuple[Prediction, ...]:
+    before = asked.number("flow.dropped_per_s")
+    lost = 0.0 if fill <= 1 else (before or 0.0)
+    behind = asked.number("flow.dropped_behind_per_s") or 0.0
+    return (
+        Prediction(
+            measure="flow.dropped_per_s",
+            before=before,
+            after=max(lost, behind),
+            unit="events/s",
+            at_most=True,
+            arithmetic=f"the ring fills to {fill:.0%} between two looks",
+        ),
+        Prediction(
+            measure="flow.fill_peak",
+            before=asked.number("flow.fill_peak"),
+            after=min(1.0, fill),
+            unit="share",
+            at_most=True,
+            arithmetic=arithmetic,
+        ),
+    )

@@ -1,0 +1,116 @@
+"""Keep one event in N, so that the reader manages the rest.
+
+N' = N · λ / (0.7·μ), rounded up. Through the agent's BPF variable it is in force with the
+next event, needs no reload and goes with the agent; else through its configuration.
+Events are lost on purpose: temporary by nature, and a human is asked first.
+
+Touches: one variable, or one setting and a reload, or both.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import msgspec
+
+from engine.errors import UsageError
+from engine.values import Change, Plan, Prediction
+from remediations.knob_change import KnobChange
+from remediations.options import says
+from remediations.overload import losses, overload
+from remediations.planning import LIVE, KnobPlanner, Question, change, nothing, plan
+
+
+class Options(msgspec.Struct, frozen=True):
+    """Options of ``with``."""
+
+    at_most: Annotated[float, says("count", "The largest N: keep at least one event in so many.")] = 1000
+    factor: Annotated[float | None, says("factor", "The most one application multiplies N by.")] = None
+    through: Annotated[
+        str,
+        says(
+            "text",
+            "'live' (BPF variable, gone with the agent), 'config', 'both', or 'auto': live if possible.",
+        ),
+    ] = "auto"
+
+
+class SamplingPlanner(KnobPlanner[Options]):
+    """Decides on N from the load."""
+
+    name = "sampling"
+    summary = "Keep one event in N, live where the agent allows it."
+    knob = "sampling"
+    risk = "medium"
+    kind = Options
+
+    def decide(self, asked: Question[Options]) -> Plan:
+        """N from the overload, and the doors to set it through."""
+        doors = _doors(asked)
+        seen = overload(asked)
+        now = max(1.0, float(str(doors[0].current or 1)))
+        most = min(asked.options.at_most, asked.bounds[1], now * (asked.options.factor or math.inf))
+        wanted = math.ceil(now * seen.short_by)
+        keep = min(wanted, int(most))
+        if keep <= now:
+            nothing(f"1 in {now:g} is kept, 1 in {wanted} would be needed and 1 in {most:g} is allowed")
+        arriving = seen.arriving * now / keep
+        why = f"{seen.arithmetic} times too much arrives; 1 in {keep} leaves {arriving:,.0f} events/s"
+        average = asked.number("flow.in_per_s") or seen.arriving
+        rate = Prediction(
+            measure="flow.in_per_s",
+            before=average,
+            after=average * now / keep,
+            unit="events/s",
+            at_most=True,
+            arithmetic=f"{average:,.0f} · {now:g} / {keep}",
+        )
+        return plan(
+            self.name,
+            asked,
+            tuple(_through(door, keep, why) for door in doors),
+            f"keep 1 in {keep}: {why}",
+            (losses(asked, seen, arriving, seen.managed), rate),
+            risk="medium",
+            temporary=True,
+            warnings=_warnings(asked, keep),
+        )
+
+
+class Sampling(KnobChange):
+    """Remediation ``sampling``."""
+
+    planner = SamplingPlanner()
+
+
+def _doors(asked: Question[Options]) -> list[Question[Options]]:
+    """The questions to ask of each door: the live one first, then the configuration."""
+    through = asked.options.through
+    if through not in ("auto", "live", "config", "both"):
+        raise UsageError(f"sampling: through: {through!r} is no way", fix="one of: auto, live, config, both")
+    live_now = asked.case.knobs.get(asked.knob.name + LIVE)
+    live = None
+    if asked.knob.live is not None and live_now is not None and not live_now.missing:
+        live = Question(asked.case, asked.knob.live, live_now, asked.options)
+    if live is None and through in ("live", "both"):
+        nothing(f"no live door: {live_now.missing if live_now else 'the profile names none'}")
+    found = [live] if live is not None and through != "config" else []
+    if through in ("config", "both") or not found:
+        if asked.now.missing:
+            nothing(asked.now.missing)
+        found.append(asked)
+    return found
+
+
+def _through(door: Question[Options], keep: int, why: str) -> Change:
+    made = change(door, door.fit(keep, "up")[0], why)
+    live = door.knob is not None and door.knob.backend == "bpf-variable"
+    return msgspec.structs.replace(made, live=live)
+
+
+def _warnings(asked: Question[Options], keep: int) -> tuple[str, ...]:
+    said = [f"{1 - 1 / keep:.0%} of the events are left out on purpose; counts must be multiplied by {keep}"]
+    if asked.knob.live is not None and asked.options.through in ("auto", "live"):
+        said.append("a restart or reload of the agent may end it early")
+    return tuple(said)
