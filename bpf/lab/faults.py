@@ -106,7 +106,7 @@ FAULTS: dict[str, Fault] = {
         ),
         Fault(
             name="stalled-exporter",
-            summary="Nobody takes what the exporter writes: its queue fills, and drops begin behind the ring.",
+            summary="Nobody takes what the exporter writes: its queue fills, and it drops behind the ring.",
             sources=evenly(20_000),
             stalled_exporter=True,
             cause="loss-behind-the-ring",

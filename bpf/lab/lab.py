@@ -41,6 +41,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         pid: The agent; 0 before its start. started_ticks: Its start, in clock ticks since boot.
         generator_pid: 0 when there is none.
+        sources: The generator's, as its command line has them.
         cgroup: The directory of its own cgroup, or empty.
         exit_code: For a fault that ends the agent at start: how it ended; else None.
     """
@@ -55,6 +56,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
     started_ticks: int = 0
     generator_pid: int = 0
+    sources: tuple[str, ...] = ()
     cgroup: str = ""
     exit_code: int | None = None
 
@@ -104,7 +106,7 @@ def start(  # noqa: PLR0913 (each a word of the command line, or time)
     try:
         instance = _start_agent(instance, chosen, seconds)
         instance = _await_agent(instance, chosen, sleep, monotonic)
-        return _start_generator(instance, chosen, seconds) if chosen.sources and not chosen.ends else instance
+        return instance if chosen.ends else _start_generator(instance, chosen, seconds)
     except BaseException:
         stop(instance)
         raise
@@ -168,9 +170,12 @@ def _lay_out(fault: Fault, root: Path, name: str, config_file: Path | None) -> I
     if fault.stalled_exporter:
         os.mkfifo(directory / "exporter.fifo", 0o600)
         settings["exporter.to"] = str(directory / "exporter.fifo")
+    sources = fault.sources
     if config_file is None:
         port = _free_port()
         config_file = directory / "config.yaml"
+        sources = own_sources(fault.sources, port)
+        settings["filter.comms"] = f"[{', '.join(source.split(':')[0] for source in sources)}]"
         config_file.write_text(render({"metrics.port": str(port), "log.file": str(log_file), **settings}))
     else:
         port, log_file = _read_config(config_file, log_file)
@@ -183,11 +188,17 @@ def _lay_out(fault: Fault, root: Path, name: str, config_file: Path | None) -> I
         log_file=str(log_file),
         metrics_url=f"{base}/metrics",
         health_url=f"{base}/healthz",
+        sources=sources,
         cgroup=str(cgroup.make(f"runbook-lab-{directory.name}", fault.quota_cores))
         if fault.quota_cores
         else "",
     )
     return _save(instance)
+
+
+def own_sources(sources: tuple[str, ...], port: int) -> tuple[str, ...]:
+    """The sources with process names of their own, so that agents side by side see none of each other's."""
+    return tuple(source.replace(":", f"-{port}:", 1) for source in sources)
 
 
 def _new_directory(root: Path, name: str, *, taken_is_error: bool) -> Path:
@@ -282,7 +293,7 @@ def _start_generator(instance: Instance, fault: Fault, seconds: int) -> Instance
         str(fault.keys),
     ]
     argv += ["--for", str(seconds), "--with-pid", str(instance.pid)]
-    for source in fault.sources:
+    for source in instance.sources:
         argv += ["--source", source]
     pid = processes.spawn(argv, directory / "generator.log")
     return _save(msgspec.structs.replace(instance, generator_pid=pid))
