@@ -41,6 +41,7 @@ class BccProbe:
     summary = "An author's own BCC program, its maps as evidence."
     needs_target = False
     cpu_ceiling = 0.5
+    open_fields = True  # each map is a table of its own name: bcc.failures
     fields: Mapping[str, Field] = {
         "entries": Field(
             help="Elements in the first map; of an array, those that are not zero.", unit="count"

@@ -1,0 +1,57 @@
+"""What the documents say: the two commands come first, and every example in them is accepted."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from engine import check, loader
+from engine.catalog import installed
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+
+
+def runbooks_in(text: str) -> list[str]:
+    """The whole runbooks among the YAML blocks of a document."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if re.search(r"^runbook:", block, re.MULTILINE)]
+
+
+def test_the_readme_opens_with_the_two_commands():
+    """Somebody who has ten seconds finds what to type."""
+    opening = (ROOT / "README.md").read_text().splitlines()[:25]
+    assert any("make demo" in line for line in opening)
+    assert any("make test" in line for line in opening)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_runbooks_in_the_documents_pass_the_check(document, tmp_path):
+    """A reader copies examples: each must be accepted as it stands."""
+    for text in runbooks_in(document.read_text()):
+        path = tmp_path / f"{re.search(r'^runbook: *([\w-]+)', text, re.MULTILINE)[1]}.yaml"
+        path.write_text(text)
+        findings = check.check(loader.load(path), installed())
+        assert not [str(finding) for finding in findings], document
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "README.md"], ids=lambda path: path.name)
+def test_files_that_the_documents_name_are_there(document):
+    """A path in backticks that starts in this repository leads somewhere."""
+    rooms = "|".join(["engine", "bpf", "remediations", "runbooks", "docs", "tools", "tests"])
+    named = re.findall(rf"[`(]((?:{rooms})/[\w./-]*\w)[`)]", document.read_text())
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+def test_every_dependency_is_pinned_with_hashes_and_no_registry_is_named():
+    """The same packages everywhere, from whichever registry the machine uses."""
+    lock = (ROOT / "requirements.lock").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"], "hatchling", "editables"]
+    for requirement in wanted:
+        name = re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-").replace(".", "-")
+        assert re.search(rf"^{name}==.*\\\n +--hash=sha256:", lock, re.MULTILINE), name
+    assert "://" not in lock
