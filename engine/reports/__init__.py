@@ -60,13 +60,18 @@ def render(run: Run, name: str) -> str:
     return str(import_module(f"engine.reports.{name}").render(run))
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, *, named: bool = False) -> None:
     """Refuse a report file that can't be written, before anything else is done.
+
+    Args:
+        path: The file, which may be there already.
+        named: The format is named elsewhere, so the file's ending need not tell it.
 
     Raises:
         UsageError: With what is in the way.
     """
-    format_of(path)
+    if not named:
+        format_of(path)
     parent = path.parent
     if path.is_dir():
         raise UsageError(f"{path} is a directory", fix=f"name a file in it: {path / 'report.html'}")
@@ -78,13 +83,13 @@ def check_writable(path: Path) -> None:
         )
 
 
-def write(run: Run, path: Path) -> None:
-    """Write the report to ``path``, whole or not at all.
+def write(run: Run, path: Path, name: str | None = None) -> None:
+    """Write the report to ``path``, whole or not at all; ``name`` is a format of ``FORMATS``.
 
     Raises:
         UsageError: It could not be written; the run is in the journal all the same.
     """
-    words = render(run, format_of(path))
+    words = render(run, name or format_of(path))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(words, encoding="utf-8")

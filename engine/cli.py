@@ -1,0 +1,154 @@
+"""The command ``runbook``: finds the sub-command, runs it, turns errors into words and exit codes.
+
+One promise: ``runbook --help`` imports nothing of the engine; a sub-command's module is
+imported when that sub-command is used. ``COMMANDS`` therefore holds the one-line helps; a test
+compares them with the commands' own.
+
+Exit codes: 0 done, 1 unfixed, 2 wrong usage, 3 waiting or refused, 4 failed, 130 interrupted.
+Not here: what the commands do (``engine.commands``).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+from typer.main import get_command
+
+from engine.errors import RunbookError, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Command → (module of ``engine.commands``, its one-line help), in the order of ``--help``.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Run a runbook on an agent: evidence, cause, guarded change, proof."),
+    "list": ("documents", "List the runbooks that can be run here."),
+    "show": ("documents", "Tell in words what a runbook looks at and what it may change."),
+    "check": ("documents", "Check runbook files: every complaint at once, with its line."),
+    "schema": ("documents", "Print the JSON Schema of runbooks and profiles, for editors."),
+    "targets": ("targets", "List the eBPF agents that run on this host."),
+    "look": ("look", "Look with one probe alone; change nothing."),
+    "runs": ("record", "List past and running runs, newest first."),
+    "report": ("record", "Tell a run again from its journal, as text, HTML, Markdown or JSON."),
+    "resume": ("undo", "Finish a run that was interrupted."),
+    "undo": ("undo", "Take back what a run changed, exactly."),
+    "audit": ("record", "List every run, change, undo and refusal; verify the chain."),
+    "doctor": ("doctor", "Say what works on this machine, and what mends the rest."),
+}
+#: Commands that come through entry points (group ``runbook.commands``) and are worth a line.
+ADDED = {"lab": "Practise on a small real eBPF agent with faults to switch on."}
+
+
+class Commands(TyperGroup):
+    """A group that knows its commands' names, and imports one only to use it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - typer's signature
+        """All names, in the order of the help."""
+        return [*COMMANDS, *ADDED]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002
+        """Import a command; None when there is none of this name."""
+        if cmd_name in COMMANDS:
+            module = import_module(f"engine.commands.{COMMANDS[cmd_name][0]}")
+            group: Any = get_command(module.app)
+            return group.commands[cmd_name]
+        from engine import catalog  # noqa: PLC0415 - reads every installed distribution
+
+        installed = catalog.installed()
+        if cmd_name not in installed.names("command"):
+            return None
+        added = get_command(installed.load("command", cmd_name))
+        added.name = cmd_name
+        return added
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Name the nearest command when there is none of this name."""
+        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            raise UnknownName("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002
+        """The list in ``--help``, without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()] + list(ADDED.items()))
+
+
+app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: runbook run events-dropped --dry-run --report plan.html",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(f"runbook {version('bpf-runbook')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    ctx: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Automated runbooks for the people on call for eBPF agents."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit code. Errors are told here, and only here."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = get_command(app).main(words, prog_name="runbook", standalone_mode=False)
+    except RunbookError as error:
+        return _tell(error, words)
+    except TyperException as error:
+        return _usage(error, words)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        _hush()
+    return code if isinstance(code, int) else 0
+
+
+def _tell(error: RunbookError, words: Sequence[str]) -> int:
+    """What happened, then the way out, on stderr; as JSON when the command was asked for JSON."""
+    from engine.commands.printing import tell_error  # noqa: PLC0415 - errors are rare
+
+    tell_error(error, as_json="--json" in words)
+    return error.exit_code
+
+
+def _usage(error: TyperException, words: Sequence[str]) -> int:
+    """A command line that typer refused, told like every other error."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.format_message(), err=True)
+        return 2
+    from engine.errors import UsageError  # noqa: PLC0415
+
+    command = context.command_path if context is not None else "runbook"
+    problem = error.format_message().rstrip(".")
+    return _tell(UsageError(problem[:1].lower() + problem[1:], fix=f"{command} --help"), words)
+
+
+def _hush() -> None:
+    """The reader of our output has gone (``| head``): say nothing more, also not at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""What all commands share: options, JSON, tables and errors on the terminal.
+
+Not here: what any one command prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine import text
+from engine.errors import DocumentError, RunbookError, UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for machines.")]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state", help="Directory of the journal; else $RUNBOOK_STATE, else /var/lib/runbook for root."
+    ),
+]
+
+
+def new_app() -> typer.Typer:
+    """A group to hang commands on."""
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    app.callback()(lambda: None)
+    return app
+
+
+def emit(value: object) -> None:
+    """A JSON document on stdout, indented."""
+    import msgspec  # noqa: PLC0415 - only where JSON is asked for
+
+    document = msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2)
+    typer.echo(document.decode())
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as their contents, two blanks apart; nothing is cut, so it can be piped."""
+    lines = [[text.plain(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    for line in [[word.upper() for word in head], *lines]:
+        padded = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo(padded.rstrip())
+
+
+def pairs(given: Sequence[str]) -> dict[str, str]:
+    """``k=v`` options by name.
+
+    Raises:
+        UsageError: One has no ``=``, no name, or comes twice.
+    """
+    found: dict[str, str] = {}
+    for item in given:
+        name, sign, value = item.partition("=")
+        if not sign or not name:
+            raise UsageError(f"{item!r} is not of the form NAME=VALUE", fix="write for example: window=30s")
+        if name in found:
+            raise UsageError(f"{name!r} is given twice", fix="give it once")
+        found[name] = value
+    return found
+
+
+def tell_error(error: RunbookError, *, as_json: bool) -> None:
+    """An error on stderr: what happened, then the way out."""
+    if as_json:
+        import msgspec  # noqa: PLC0415
+
+        facts: dict[str, object] = {
+            "error": error.problem,
+            "fix": error.fix,
+            "kind": type(error).__name__,
+            "exit_code": error.exit_code,
+            "touched": error.touched,
+        }
+        if isinstance(error, DocumentError):
+            facts["complaints"] = error.complaints
+        typer.echo(msgspec.json.encode(facts).decode(), err=True)
+        return
+    problem = "\n".join(text.plain(line) for line in error.problem.splitlines())
+    shown = f"error:\n{problem}" if "\n" in problem else f"error: {problem}"
+    fix = f"\n  fix: {text.plain(error.fix)}" if error.fix else ""
+    typer.echo(f"{shown}{fix}", err=True)

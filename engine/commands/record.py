@@ -1,0 +1,103 @@
+"""``runbook runs``, ``report`` and ``audit``: what the journal holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine import audit as auditing
+from engine import reports, text
+from engine.commands.printing import Json, State, emit, new_app, table
+from engine.journal import Journal
+from engine.record import Run
+
+app = new_app()
+
+
+def _known_runs(incomplete: str) -> list[str]:
+    """Ids for the shell's completion."""
+    with Journal.open(write=False) as journal:
+        return [run.head.id for run in journal.runs(50) if run.head.id.startswith(incomplete)]
+
+
+RunId = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run's id, the beginning of one, or `last`.", autocompletion=_known_runs
+    ),
+]
+
+
+@app.command(epilog="Example: runbook runs --json | jq '.[0].outcome'")
+def runs(
+    as_json: Json = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    state: State = None,
+) -> None:
+    """List past and running runs, newest first."""
+    with Journal.open(state, write=False) as journal:
+        found = [_row(run) for run in journal.runs(limit)]
+    if as_json:
+        emit(found)
+    elif found:
+        head = ("id", "runbook", "target", "outcome", "started_at", "took")
+        table(head, ([str(row[name] or "-") for name in head] for row in found))
+    else:
+        typer.echo("no runs yet; start one with: runbook run NAME")
+
+
+def _row(run: Run) -> dict[str, object]:
+    """One run as ``runs`` lists it."""
+    head = run.head
+    took = None if head.ended_at is None else text.span(head.ended_at - head.started_at)
+    return {
+        "id": head.id,
+        "runbook": head.runbook,
+        "target": head.target,
+        "outcome": head.outcome or run.state,
+        "started_at": text.moment(head.started_at),
+        "ended_at": text.moment(head.ended_at),
+        "took": took,
+        "dry_run": head.dry_run,
+        "sentence": head.sentence,
+    }
+
+
+@app.command(epilog="Example: runbook report last --format html -o report.html")
+def report(
+    run: RunId = "last",
+    form: Annotated[str, typer.Option("--format", "-f", help="text, html, md or json.")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    as_json: Json = False,
+    state: State = None,
+) -> None:
+    """Tell a run again from its journal, as text, HTML, Markdown or JSON."""
+    name = reports.format_named("json" if as_json else form or "text")
+    if output is not None:
+        reports.check_writable(output, named=bool(form))
+    with Journal.open(state, write=False) as journal:
+        found = journal.run(run)
+    if output is None:
+        typer.echo(reports.render(found, name), nl=False)
+    else:
+        reports.write(found, output, name if form else None)
+        typer.echo(f"written: {output}")
+
+
+@app.command(epilog="Example: runbook audit --verify && runbook audit --format csv > changes.csv")
+def audit(
+    form: Annotated[str, typer.Option("--format", "-f", help="text, csv or json.")] = "text",
+    verify: Annotated[bool, typer.Option("--verify", help="Check that no row was altered.")] = False,
+    as_json: Json = False,
+    state: State = None,
+) -> None:
+    """List every run, change, undo and refusal; verify the chain."""
+    with Journal.open(state, write=False) as journal:
+        if verify:
+            verdict = auditing.verify(journal)
+            emit(verdict) if as_json else typer.echo(auditing.sentence(verdict))
+            raise typer.Exit(0 if verdict.whole else 4)
+        entries = auditing.entries(journal)
+    typer.echo(auditing.render(entries, "json" if as_json else form), nl=False)
