@@ -32,7 +32,8 @@ def test_the_readme_opens_with_the_two_commands():
 def test_runbooks_in_the_documents_pass_the_check(document, tmp_path):
     """A reader copies examples: each must be accepted as it stands."""
     for text in runbooks_in(document.read_text()):
-        path = tmp_path / f"{re.search(r'^runbook: *([\w-]+)', text, re.MULTILINE)[1]}.yaml"
+        name = re.search(r"^runbook: *([\w-]+)", text, re.MULTILINE)[1]
+        path = tmp_path / f"{name}.yaml"
         path.write_text(text)
         findings = check.check(loader.load(path), installed())
         assert not [str(finding) for finding in findings], document
