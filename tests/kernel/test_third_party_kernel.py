@@ -21,8 +21,10 @@ import msgspec
 import pytest
 
 from bpf import inventory
+from bpf.libbpf import statistics
 from bpf.probes.event_flow import EventFlow
 from bpf.probes.process import ProcessProbe
+from bpf.probes.program_cost import ProgramCost
 from engine.clock import Cancel, SystemClock
 from engine.looking import Missed, Request, View, look
 from engine.values import Evidence, Process, Target
@@ -147,6 +149,41 @@ def test_the_cpu_and_memory_of_a_stranger_agree_with_proc():
 
     assert seen.number("cpu_cores") == pytest.approx(told, abs=0.05)
     assert seen.number("rss_bytes") == pytest.approx(resident, rel=0.1)
+
+
+@needs("opensnoop", "bpftool", "unshare")
+def test_the_cost_of_a_stranger_s_programs_agrees_with_bpftool():
+    """A second source: the kernel's run counts as bpftool prints them, before and after the window."""
+
+    def runs(target: Target) -> int:
+        listed = json.loads(
+            subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, check=True).stdout
+        )
+        return sum(row.get("run_cnt", 0) for row in listed if row["id"] in target.program_ids)
+
+    with tool("opensnoop") as target, running(sys.executable, "-c", MAKER, "open", "2000"), statistics():
+        time.sleep(0.5)
+        before, began = runs(target), time.monotonic()
+        cost = watch(target, 2.0, ProgramCost())["cost"]
+        told = (runs(target) - before) / (time.monotonic() - began)
+
+    assert told > 2000
+    assert cost.number("runs_per_s") == pytest.approx(told, rel=0.15)
+    assert any(f"({each})" in (cost.text("hottest") or "") for each in target.program_ids)
+
+
+@needs("bpftrace", "unshare")
+def test_a_tracer_with_maps_alone_is_found_with_its_program():
+    """No ring at all: its program, owner and cost are still seen."""
+    with (
+        tool("bpftrace", "-e", "tracepoint:raw_syscalls:sys_enter { @[comm] = count(); }") as target,
+        running(sys.executable, "-c", MAKER, "open", "2000"),
+    ):
+        time.sleep(0.5)
+        cost = watch(target, 1.0, ProgramCost())["cost"]
+
+    assert cost.number("runs_per_s") > 2000
+    assert 0 < cost.number("hottest_ns_per_run") < 100_000
 
 
 @needs("opensnoop", "bpftool", "unshare")
