@@ -1,0 +1,130 @@
+"""``runbook list``, ``show``, ``check`` and ``schema``: the documents, nothing of the machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine import catalog, loader, text
+from engine.commands.printing import Json, emit, new_app, table
+from engine.errors import DocumentError, RunbookError
+
+app = new_app()
+
+
+def known_runbooks(incomplete: str) -> list[str]:
+    """Names for the shell's completion."""
+    return [name for name in loader.available() if name.startswith(incomplete)]
+
+
+RunbookName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUNBOOK", help="A runbook's name, or a YAML file.", autocompletion=known_runbooks
+    ),
+]
+
+
+@app.command("list", epilog="Example: runbook list")
+def list_runbooks(as_json: Json = False) -> None:
+    """List the runbooks that can be run here."""
+    rows = [_row(name, path) for name, path in loader.available().items()]
+    if as_json:
+        emit(rows)
+    elif rows:
+        table(("runbook", "summary"), ((row["name"], row["summary"]) for row in rows))
+    else:
+        typer.echo("no runbooks here; put YAML files into ./runbooks or /etc/runbook/runbooks")
+
+
+def _row(name: str, path: Path) -> dict[str, str]:
+    """One runbook as ``list`` shows it; a broken one says so instead of hiding the others."""
+    try:
+        summary = loader.load(path).document.summary
+    except RunbookError:
+        summary = f"! it is broken: runbook check {path}"
+    return {"name": name, "summary": summary, "file": str(path)}
+
+
+@app.command(epilog="Example: runbook show events-dropped")
+def show(runbook: RunbookName, as_json: Json = False) -> None:
+    """Tell in words what a runbook looks at and what it may change."""
+    from engine.describe import describe  # noqa: PLC0415 - only this command's
+
+    loaded = loader.load(loader.find(runbook))
+    if as_json:
+        emit(loaded.document)
+    else:
+        typer.echo("\n".join(describe(loaded.document, catalog.installed())))
+
+
+@app.command(epilog="Example: runbook check runbooks/*.yaml")
+def check(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE…", help="Runbooks, agent profiles or policies.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Check runbook files: every complaint at once, with its line."""
+    found = {name: _complaints(name) for name in files}
+    wrong = [line for lines in found.values() for line in lines if " warning: " not in line]
+    if as_json:
+        emit({"ok": not wrong, "files": found})
+    else:
+        _tell_complaints(found)
+    raise typer.Exit(2 if wrong else 0)
+
+
+def _tell_complaints(found: dict[str, list[str]]) -> None:
+    """Complaints on stderr, as compilers give them; what is right on stdout."""
+    for name, lines in found.items():
+        for line in lines:
+            typer.echo(text.plain(line), err=True)
+        if not lines:
+            typer.echo(f"{text.plain(name)}: ok")
+
+
+def _complaints(name: str) -> list[str]:
+    """All that is wrong with one document, whichever kind it is."""
+    try:
+        path = loader.find(name)
+        kind = re.search(rb"^(runbook|profile|policy):", loader.read_bytes(path), re.MULTILINE)
+        return _judge(path, kind[1].decode() if kind else "")
+    except DocumentError as error:
+        return list(error.complaints)
+    except RunbookError as error:
+        return [f"{error.problem} ({error.fix})"]
+
+
+def _judge(path: Path, kind: str) -> list[str]:
+    """Load one document and give its warnings.
+
+    Raises:
+        RunbookError: It is wrong.
+    """
+    if kind == "profile":
+        from engine import profiles  # noqa: PLC0415
+
+        profiles.load(path)
+    elif kind == "policy":
+        from engine import policy  # noqa: PLC0415
+
+        policy.load(path)
+    else:
+        from engine.check import check as findings  # noqa: PLC0415
+
+        return [str(finding) for finding in findings(loader.load(path), catalog.installed())]
+    return []
+
+
+@app.command(epilog="Example: runbook schema > runbook.schema.json")
+def schema(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="runbook, profile or policy.")] = "runbook",
+) -> None:
+    """Print the JSON Schema of runbooks and profiles, for editors."""
+    from engine import schema as schemas  # noqa: PLC0415
+
+    emit(schemas.schema(kind))
