@@ -3,7 +3,8 @@
 One promise: every complaint at once, each with file, line, column and the nearest right
 word; a document that comes back is complete and of the right types. The types are those of
 the msgspec structs: a field's ``Meta(extra={"reads": …})`` says how its text is read
-(``duration``, ``expression``, ``template``, ``id``, ``slug``, ``name``, ``word``, ``one-or-many``).
+(``duration``, ``expression``, ``template``, ``id``, ``slug``, ``name``, ``word``,
+``one-or-many``, ``as-written``).
 
 Not here: scalars (``engine.scalars``), what names mean (``engine.check``), finding files
 (``engine.loader``).
@@ -102,7 +103,7 @@ class _Reader:
         self.places[path] = node.place
         origin = typing.get_origin(kind)
         if kind == Setting:
-            return scalars.setting(node)
+            return scalars.setting(node, as_written=reads == "as-written")
         if origin is typing.Annotated:
             return self._annotated(kind, node, path)
         if origin is Literal:

@@ -107,13 +107,18 @@ def duration(node: Node) -> float | str:
         raise Wrong(node, f"{error.problem} ({error.fix})") from None
 
 
-def setting(node: Node) -> Setting:
-    """An open value: a scalar, or a list or mapping of scalars, with its own type."""
+def setting(node: Node, *, as_written: bool = False) -> Setting:
+    """An open value: a scalar, or a list or mapping of scalars, with its own type.
+
+    Args:
+        node: Where it stands.
+        as_written: Quantities stay text (``256KiB``), for a setting in an agent's own words.
+    """
     if isinstance(node, Sequence):
-        return [_open(item) for item in node.items]
+        return [_open(item, as_written) for item in node.items]
     if isinstance(node, Mapping):
-        return {key: _open(value) for key, (_, value) in node.items.items()}
-    return _open(node)
+        return {key: _open(value, as_written) for key, (_, value) in node.items.items()}
+    return _open(node, as_written)
 
 
 def plain_value(words: str) -> ScalarValue:
@@ -129,7 +134,7 @@ def plain_value(words: str) -> ScalarValue:
     return quantity[0] if quantity else words
 
 
-def _open(node: Node) -> ScalarValue:
+def _open(node: Node, as_written: bool) -> ScalarValue:
     if not isinstance(node, Scalar):
         raise Wrong(node, "nested too deeply: expected a text or a number")
     if not node.plain:
@@ -137,7 +142,8 @@ def _open(node: Node) -> ScalarValue:
     if node.text in _NORWAY:
         says = f'write true or false, or "{node.text}" in quotes'
         raise Wrong(node, f"{node.text} is a truth value to some YAML readers ({says})")
-    return plain_value(node.text)
+    value = plain_value(node.text)
+    return node.text if as_written and isinstance(value, float | int) and units.parse(node.text) else value
 
 
 def _number(words: str) -> int | float | None:
