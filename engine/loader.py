@@ -61,7 +61,15 @@ def load(path: Path) -> LoadedRunbook:
         DocumentError: It is wrong; all complaints at once.
         UsageError: It can't be read at all.
     """
-    raw = read_bytes(path)
+    return parse(read_bytes(path), path)
+
+
+def parse(raw: bytes, path: Path) -> LoadedRunbook:
+    """Read a runbook from its text, as a run's journal keeps it; ``path`` is for messages.
+
+    Raises:
+        DocumentError: It is wrong; all complaints at once.
+    """
     later = {word: _INSTEAD.get(word, "") for word in (*LATER, "cases")}
     runbook, source = documents.read(Runbook, raw, str(path), later=later)
     runbook = typed_defaults(runbook, source)

@@ -47,6 +47,7 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: ``20261122-0301-events-dropped-k3f9``: sortable, unique on this host.
         runbook_hash: SHA-256 of the runbook's text.
+        directory: Where relative paths in the runbook start.
         inputs: As given and defaulted, typed.
         by: ``root (sudo: anna)``, or the alert that asked.
         signal: 2 or 15 when interrupted by it; the exit code is then 128 + signal.
@@ -58,6 +59,7 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     runbook_version: int = 1
     runbook_hash: str = ""
     runbook_text: str = ""
+    directory: str = ""
     summary: str = ""
     target: str = ""
     target_ref: str = ""

@@ -164,6 +164,7 @@ def _take_back(made: list[Made], scene: Scene, why: str, *, result: str = "undon
         ChangeFailed: Something could not be put back; the rest was.
     """
     failed: list[RunbookError] = []
+    scene.goal = None
     while made:
         one = made[-1]
         state, because, by_hand = put_back(one, _target(scene), why)

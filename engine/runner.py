@@ -15,6 +15,7 @@ import os
 import resource
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -25,9 +26,9 @@ from engine.check import given_names
 from engine.clock import stop_on_signals
 from engine.errors import Interrupted, JournalUnavailable, RunbookError
 from engine.model import Runbook
-from engine.outcomes import conclude, failed
+from engine.outcomes import End, conclude, failed
 from engine.proposal import Rehearsal
-from engine.record import Ended, Outcome, Run, RunHead, TargetFound, Told
+from engine.record import Ended, Run, RunHead, TargetFound, Told
 from engine.remedy import Hands
 from engine.scene import Scene, Tools
 from engine.values import Cost, Setting, Target
@@ -70,7 +71,7 @@ def run(order: Order, tools: Tools) -> Run:
     with ExitStack() as held:
         hold(held, head, tools)
         log = tools.journal.begin(head)
-        _announce(head, tools)
+        announce(head, tools)
         scene = Scene(order.runbook, head, tools, log, order.directory, order.inputs, order.target)
         scene.expected = given_names(order.runbook, tools.parts)
         carry_out(scene)
@@ -90,15 +91,15 @@ def hold(held: ExitStack, head: RunHead, tools: Tools) -> None:
     held.enter_context(stop_on_signals(tools.cancel))
 
 
-def carry_out(scene: Scene) -> None:
-    """Go through the runbook and write down how it ended.
+def carry_out(scene: Scene, flow: Callable[[Scene], End] | None = None) -> None:
+    """Go through the runbook (or another flow) and write down how it ended.
 
     Raises:
         JournalUnavailable: The end could not be written down.
     """
     spent = _Spent()
     try:
-        outcome, sentence = _flow(scene)
+        outcome, sentence = (flow or _flow)(scene)
     except JournalUnavailable:
         raise
     except Interrupted as error:
@@ -114,7 +115,7 @@ def carry_out(scene: Scene) -> None:
     scene.record(Ended(at=scene.now, outcome=outcome, sentence=sentence, cost=spent.cost(), signal=number))
 
 
-def _flow(scene: Scene) -> tuple[Outcome, str]:
+def _flow(scene: Scene) -> End:
     """The run falling downward: target, goal before, steps, goal at the end, outcome."""
     if scene.target is not None:
         scene.record(TargetFound(at=scene.now, target=scene.target))
@@ -138,6 +139,7 @@ def _new_head(order: Order, tools: Tools) -> RunHead:
         runbook_version=runbook.version,
         runbook_hash=order.sha256,
         runbook_text=order.text,
+        directory=str(order.directory.absolute()),
         summary=runbook.summary,
         target=order.target.name if order.target else "",
         target_ref=order.target.ref if order.target else "",
@@ -152,7 +154,8 @@ def _new_head(order: Order, tools: Tools) -> RunHead:
     )
 
 
-def _announce(head: RunHead, tools: Tools) -> None:
+def announce(head: RunHead, tools: Tools) -> None:
+    """Show a run's head to whoever watches."""
     with suppress(Exception):  # whoever watches must not stop a run
         tools.watcher.begin(head)
 

@@ -125,6 +125,10 @@ def _do(step: Step, scene: Scene, hands: Turner) -> End | None:
 
 
 def _wanted(step: Step, scene: Scene) -> bool:
+    if isinstance(step, Change) and step.id in scene.already:
+        because = "already tried in this run"
+        scene.record(StepSkipped(at=scene.now, step=step.id, title=step.title, because=because))
+        return False
     if not step.when:
         return True
     tested = scene.test(step.when, conclude(scene))
@@ -203,13 +207,12 @@ def _refresh(scene: Scene) -> None:
 
 def _climb(step: Try, scene: Scene, hands: Turner) -> None:
     """The rungs of a ladder, until the goal holds or, if the author says so, until one helped."""
+    if step.stop == "first-better" and any(
+        turned.stands for one, turned in scene.turned if one in step.rungs
+    ):
+        return  # it helped before the run was taken up again
     for number, rung in enumerate(step.rungs, 1):
         stop_if_asked(scene)
-        if rung.id in scene.already:
-            scene.note(
-                StepSkipped(at=scene.now, step=rung.id, title=rung.title, because="already tried in this run")
-            )
-            continue
         _refresh(scene)
         stop_if_asked(scene)
         if not _wanted(rung, scene):
@@ -227,9 +230,8 @@ def _turn(step: Change, scene: Scene, hands: Turner, rung: int) -> Turned:
 
 
 def _measure_end(scene: Scene) -> None:
-    """After the last change: what was measured before it was undone says nothing of now."""
-    undone = any(turned.result in {"undone", "failed"} for _, turned in scene.turned)
-    if scene.runbook.goal is not None and undone and not (scene.goal and scene.goal.holds and not scene.void):
+    """After the last change: what was measured before something was undone says nothing of now."""
+    if scene.runbook.goal is not None and scene.goal is None:
         stop_if_asked(scene)
         goal.hold(scene, goal.measure(scene, "end"))
 
@@ -277,6 +279,11 @@ def _length(step: Step, scene: Scene) -> float | None:
 
 def _verb(step: Step) -> str:
     return str(type(step).__struct_config__.tag)
+
+
+def changes(runbook: Runbook) -> Iterator[Change]:
+    """Every change step, those on ladders included, in order."""
+    return (step for step in _all(runbook) if isinstance(step, Change))
 
 
 def _all(runbook: Runbook) -> Iterator[Step]:

@@ -1,0 +1,275 @@
+"""What a later process does with a run: finish it, take it back, end its leases.
+
+One promise: nothing is applied twice. A change that was announced and has no outcome is looked
+at on the target: as before → it was not made; as wanted → it is adopted, measured, and kept or
+undone; anything else → it is left to a human with the way to take it back by hand.
+
+Not here: runs that go through without a break (``engine.runner``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from engine import goal, loader, locks, runner, steps
+from engine.check import given_names
+from engine.errors import Refused, TargetNotFound, UsageError
+from engine.journal import Attempt, Journal, RunLog
+from engine.outcomes import End, conclude
+from engine.proposal import Rehearsal
+from engine.record import ChangeState, Ended, Intended, Planned, Resumed, Run, Settled, TargetFound
+from engine.remedy import Hands, Made, by_hand, put_back
+from engine.scene import Scene, Tools, Turned
+from engine.values import Target
+
+#: Changes that are, or may be, in force.
+STANDING: frozenset[ChangeState] = frozenset(
+    {"intended", "applied", "kept", "leased", "unknown", "failed", "left"}
+)
+#: Changes of which nobody has said yet how they ended.
+OPEN: frozenset[ChangeState] = frozenset({"intended", "applied", "unknown"})
+
+
+# ── resume ──────────────────────────────────────────────────────────────────────
+
+
+def resume(wanted: str, tools: Tools) -> Run:
+    """Finish an interrupted run: settle what it left open, then go on with its steps.
+
+    Change steps that it has dealt with are not tried again.
+
+    Args:
+        wanted: The run's id, its beginning, or ``last``.
+        tools: As for a run.
+
+    Raises:
+        Refused: Another process works on it.
+        UsageError: It has ended; or its runbook can't be read back.
+    """
+    before = tools.journal.run(wanted)
+    _must_be_unfinished(before)
+    loaded = loader.parse(before.head.runbook_text.encode(), Path(f"{before.head.runbook}.yaml"))
+    runbook = loaded.document
+    secret = sorted(name for name, spec in runbook.inputs.items() if spec.secret)
+    if secret:
+        raise UsageError(
+            f"the run had secret inputs ({', '.join(secret)}), which are never recorded: it can't go on",
+            fix=f"runbook undo {before.head.id}, then run it anew",
+        )
+    with ExitStack() as held:
+        runner.hold(held, before.head, tools)
+        log = tools.journal.continue_(before.head.id)
+        runner.announce(before.head, tools)
+        target = _target(before, tools)
+        directory = Path(before.head.directory or ".")
+        scene = Scene(runbook, before.head, tools, log, directory, before.head.inputs, target)
+        scene.expected = given_names(runbook, tools.parts)
+        scene.record(Resumed(at=scene.now, by=tools.by, doing="resume"))
+        runner.carry_out(scene, functools.partial(_go_on, run=before))
+    return tools.journal.run(before.head.id)
+
+
+def _must_be_unfinished(run: Run) -> None:
+    head = run.head
+    if head.ended_at is not None:
+        raise UsageError(
+            f"run {head.id} has ended ({head.outcome})", fix=f"runbook undo {head.id} takes its changes back"
+        )
+
+
+def _go_on(scene: Scene, run: Run) -> End:
+    """Settle what is open, take over what has been settled, then the steps that are left."""
+    journal = scene.tools.journal
+    attempts = journal.attempts(run.head.id)
+    scene.already = {event.step for event in run.events if isinstance(event, Intended)}
+    scene.touched = scene.void = bool(attempts)
+    if scene.target is not None:
+        scene.record(TargetFound(at=scene.now, target=scene.target))
+    adopted = [one for one in attempts if one.state in OPEN and _was_made(one, scene, run)]
+    holds = scene.runbook.goal is not None and bool(
+        goal.hold(scene, goal.measure(scene, "after" if adopted else "before")).holds
+    )
+    for one in reversed(adopted):
+        _keep_or_undo(one, scene, run, holds=holds)
+    changes = {step.id: step for step in steps.changes(scene.runbook)}
+    for one in journal.attempts(run.head.id):
+        step = changes.get(_made(one, run, scene.tools).step)
+        if step is not None and one.state in {"kept", "leased", "undone"}:
+            scene.turned.append((step, Turned(one.state, "settled before it was taken up again", holds)))
+    steps.stop_if_asked(scene)
+    if holds:
+        return conclude(scene)
+    hands = Rehearsal() if run.head.dry_run else Hands()
+    return steps.walk(scene, hands) or conclude(scene)
+
+
+def _was_made(one: Attempt, scene: Scene, run: Run) -> bool:
+    """Look at the target: True when the change is in force; else it is settled here."""
+    made = _made(one, run, scene.tools)
+    problem = ""
+    try:
+        state = made.remediation.state(one.change, scene.case().target, one.captured)
+    except Exception as error:  # noqa: BLE001 - a stranger's part
+        state, problem = "other", f" ({type(error).__name__}: {error})"
+    if state == "after":
+        return True
+    if state == "before":
+        settled = _settled(scene.now, made, "not-made", "the setting is as it was: the change was not made")
+    else:
+        because = f"the setting is neither as before nor as wanted{problem}: it is left as it is"
+        settled = _settled(scene.now, made, "left", because, by_hand(made))
+    scene.record(settled)
+    return False
+
+
+def _keep_or_undo(one: Attempt, scene: Scene, run: Run, *, holds: bool) -> None:
+    made = _made(one, run, scene.tools)
+    if holds:
+        state: ChangeState = "kept" if one.lease_until is None else "leased"
+        scene.record(_settled(scene.now, made, state, "found in force, and the goal holds with it"))
+        return
+    state, because, hand = put_back(made, scene.case().target, "the run broke off before it was proven")
+    scene.goal = None
+    scene.record(_settled(scene.now, made, state, because, hand))
+
+
+# ── undo ────────────────────────────────────────────────────────────────────────
+
+
+def undo(wanted: str, tools: Tools) -> list[Settled]:
+    """Take back everything that a run changed and that stands, newest first, exactly.
+
+    Doing it twice does nothing the second time. A value that somebody else has set since is left.
+
+    Args:
+        wanted: The run's id, its beginning, or ``last``.
+        tools: As for a run; neither policy nor guards are asked: the way back is always open.
+
+    Returns:
+        How each change stands now, newest first; empty when nothing of the run stands.
+
+    Raises:
+        Refused: The run is still being worked on.
+    """
+    before = tools.journal.run(wanted)
+    with ExitStack() as held:
+        runner.hold(held, before.head, tools)
+        log = tools.journal.continue_(before.head.id)
+        standing = [one for one in tools.journal.attempts(before.head.id) if one.state in STANDING]
+        if not standing and before.head.ended_at is not None:
+            return []
+        log.record(Resumed(at=tools.clock.now(), by=tools.by, doing="undo"))
+        settled = _take_back(standing, before, log, tools, f"taken back by {tools.by or 'the operator'}")
+        if before.head.ended_at is None:
+            sentence = f"It was interrupted; {_summary(settled)}."
+            log.record(Ended(at=tools.clock.now(), outcome="interrupted", sentence=sentence))
+    return settled
+
+
+def _take_back(standing: Sequence[Attempt], run: Run, log: RunLog, tools: Tools, why: str) -> list[Settled]:
+    target = _target(run, tools)
+    settled = []
+    for one in reversed(standing):
+        made = _made(one, run, tools)
+        state, because, hand = put_back(made, target, why) if target else _no_target(one, made)
+        if state == "not-made" and one.state not in OPEN:
+            state = "undone"  # it was made once; somebody has put it back since
+        event = _settled(tools.clock.now(), made, state, because, hand)
+        log.record(event)
+        settled.append(event)
+    return settled
+
+
+def _summary(settled: Sequence[Settled]) -> str:
+    if not settled:
+        return "nothing had been changed"
+    left = [one for one in settled if one.state in {"left", "failed"}]
+    return (
+        "what it had changed was taken back"
+        if not left
+        else f"{len(left)} of its changes are left to a human"
+    )
+
+
+# ── leases ──────────────────────────────────────────────────────────────────────
+
+
+def end_leases(tools: Tools) -> list[Settled]:
+    """Undo every temporary change whose time is up. Runs that are being worked on are passed over."""
+    due = tools.journal.leases(tools.clock.now())
+    settled: list[Settled] = []
+    for run_id in dict.fromkeys(one.run for one in due):
+        run = tools.journal.run(run_id)
+        with ExitStack() as held, contextlib.suppress(Refused):
+            runner.hold(held, run.head, tools)
+            log = tools.journal.continue_(run_id)
+            log.record(Resumed(at=tools.clock.now(), by=tools.by, doing="lease-end"))
+            mine = [one for one in reversed(due) if one.run == run_id]
+            settled += _take_back(mine, run, log, tools, "its lease has ended")
+    return settled
+
+
+def keep_leases(tools: Tools) -> None:
+    """Wait for leases and end them, until there is none left or somebody asks to stop."""
+    while not tools.cancel and (until := next_lease(tools.journal)) is not None:
+        tools.clock.sleep(max(1.0, until - tools.clock.now()))
+        if until <= tools.clock.now():
+            end_leases(tools)
+
+
+def next_lease(journal: Journal) -> float | None:
+    """When the next lease ends (epoch seconds), or None when there is none."""
+    ends = [one.lease_until for one in journal.leases(float("inf")) if one.lease_until is not None]
+    return min(ends, default=None)
+
+
+def make_lasting(wanted: str, tools: Tools) -> list[Settled]:
+    """Keep a run's temporary changes for good; gives those that were leased."""
+    run = tools.journal.run(wanted)
+    with ExitStack() as held:
+        held.enter_context(locks.hold_run(tools.journal.directory, run.head.id, now=tools.clock.now()))
+        log = tools.journal.continue_(run.head.id)
+        leased = [one for one in tools.journal.attempts(run.head.id) if one.state == "leased"]
+        because = f"made lasting by {tools.by or 'the operator'}"
+        settled = [_settled(tools.clock.now(), _made(one, run, tools), "kept", because) for one in leased]
+        for event in settled:
+            log.record(event)
+    return settled
+
+
+# ── shared ──────────────────────────────────────────────────────────────────────
+
+
+def _target(run: Run, tools: Tools) -> Target | None:
+    """The target as it runs now; when it runs no more, as the run last saw it: its files are still there."""
+    if not run.head.target_ref:
+        return None
+    try:
+        return tools.find(run.head.target_ref)
+    except TargetNotFound:
+        seen = [event.target for event in run.events if isinstance(event, TargetFound)]
+        return seen[-1] if seen else None
+
+
+def _no_target(one: Attempt, made: Made) -> tuple[ChangeState, str, str]:
+    return "failed", f"{one.target_ref} can't be found any more", by_hand(made)
+
+
+def _made(one: Attempt, run: Run, tools: Tools) -> Made:
+    """An attempt with its remediation, its step, and the plan's words for undoing it by hand."""
+    steps_of = {event.attempt: event.step for event in run.events if isinstance(event, Intended)}
+    step = steps_of.get(one.number, "")
+    plans = [event.plan for event in run.events if isinstance(event, Planned) and event.step == step]
+    hand = plans[-1].undo_by_hand if plans else ""
+    remediation = tools.parts.remediation(one.remediation)
+    return Made(one.number, remediation, one.change, one.captured, step, hand)
+
+
+def _settled(at: float, made: Made, state: ChangeState, because: str, by_hand: str = "") -> Settled:
+    return Settled(
+        at=at, step=made.step, attempt=made.attempt, state=state, because=because, undo_by_hand=by_hand
+    )
