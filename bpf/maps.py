@@ -112,7 +112,7 @@ def value_bytes(info: MapInfo) -> int:
     """Bytes one value takes in a read: for per-CPU maps a part for each possible CPU."""
     if MAP_TYPES.get(info.type) not in PER_CPU:
         return int(info.value_size)
-    return (info.value_size + 7 & ~7) * possible_cpus()
+    return (int(info.value_size) + 7 & ~7) * possible_cpus()
 
 
 def read_array(map_id: int, index: int = 0) -> bytes:
@@ -121,8 +121,7 @@ def read_array(map_id: int, index: int = 0) -> bytes:
         value = ctypes.create_string_buffer(value_bytes(ask(fd, MapInfo())))
         result = library().bpf_map_lookup_elem(fd, byref(c_uint32(index)), value)
         check(result, f"element {index} of map {map_id} could not be read")
-        raw: bytes = value.raw
-        return raw
+        return bytes(value)
 
 
 def sum_percpu(map_id: int, index: int = 0) -> int:

@@ -52,7 +52,7 @@ def named(table: dict[int, str], number: int) -> str:
 
 def text(raw: bytes) -> str:
     """A kernel's fixed-length text without its padding."""
-    return raw[: raw.find(b"\0")].decode("utf-8", "replace")
+    return raw.partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def perf_place(kind: int, config: int, group: str, name: str) -> str:
