@@ -114,6 +114,11 @@ class Counters:
         if any(isinstance(tally.source, MetricSource) for tally in dear):
             self._page.fetch()
             moment = (moment + now()) / 2
+        if self._tail:
+            lines = self._tail.lines()
+            for tally in dear:
+                if isinstance(tally.source, LogSource):
+                    tally.source.feed(lines)
         for tally in dear:
             tally.take(moment)
 
@@ -149,7 +154,7 @@ class Counters:
         if counter.source == "metric":
             return MetricSource(self._page, counter)
         self._tail = self._tail or Tail(self._target.log_file)
-        return LogSource(self._tail, counter)
+        return LogSource(counter, self._tail.before())
 
     def _silent(self, source: Source) -> str:
         if isinstance(source, MetricSource):

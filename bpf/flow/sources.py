@@ -15,7 +15,6 @@ from typing import Protocol
 
 from bpf import variables
 from bpf.library import library
-from bpf.logtail import Tail
 from bpf.procfs import read_text
 from bpf.prometheus import Sample, scrape, total
 from bpf.syscall import MapInfo, map_info, opened
@@ -106,37 +105,36 @@ class MetricSource:
 
 
 class LogSource:
-    """Lines of the agent's log that tell a loss, followed from the window's start.
+    """What the lines of an agent's log amount to, as they are fed to it.
 
-    Unknown until a line was seen: silence may mean that the agent does not log it. Rotation
-    (another file under the name, or a shorter one) is followed.
+    Unknown until a line was seen: silence may mean that the agent does not log it.
     """
 
+    label = "log"
     cheap = False
 
-    def __init__(self, tail: Tail, counter: Counter) -> None:
-        self._tail, self._counter = tail, counter
+    def __init__(self, counter: Counter, before: list[str]) -> None:
+        """``before``: lines from before the window; only a running total has a use for them."""
         self._pattern = re.compile(counter.name)
-        self.label = "log"
+        self._cumulative = counter.cumulative
         self._count: float | None = None
-        if counter.cumulative:
-            self._take(tail.before())
+        if self._cumulative:
+            self.feed(before)
+
+    def feed(self, lines: list[str]) -> None:
+        """Take new lines in; those that do not match are passed over."""
+        for line in lines:
+            found = self._pattern.search(line)
+            if found:
+                number = float(found[1]) if found.groups() else 1.0
+                self._count = number if self._cumulative else (self._count or 0.0) + number
 
     def read(self) -> float | None:
         """What the lines so far amount to; None until one was seen."""
-        self._take(self._tail.lines())
         return self._count
 
     def close(self) -> None:
-        """The tail belongs to its owner."""
-
-    def _take(self, lines: list[str]) -> None:
-        for line in lines:
-            found = self._pattern.search(line)
-            if not found:
-                continue
-            number = float(found[1]) if found.groups() else 1.0
-            self._count = number if self._counter.cumulative else (self._count or 0.0) + number
+        """Nothing is open."""
 
 
 class MapSource:
