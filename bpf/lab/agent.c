@@ -4,7 +4,8 @@
  * second what was dropped, reloads on SIGHUP and ends on SIGTERM or SIGINT. A reload that fails leaves
  * everything as it was and shows in the log, the metrics and the health.
  *
- * Not here: what happens to an event (pipeline.c), the kernel half (loader.c). */
+ * Not here: what happens to an event (reader.c), the kernel half (loader.c), taking over a changed
+ * configuration (reload.c). */
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <getopt.h>
@@ -18,112 +19,11 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "config.h"
-#include "loader.h"
+#include "agent.h"
 #include "log.h"
-#include "metrics.h"
-#include "pipeline.h"
+#include "reader.h"
 
 #define CACHE_EVERY_TICKS 2
-
-struct agent {
-	const char *config_file, *pid_file;
-	char object_file[4096];
-	long seconds; /* to live; 0: until told to end */
-	struct config config;
-	struct loaded loaded;
-	struct status status;
-	char degraded[1024];
-	__u64 logged_drops, ticks;
-};
-
-static void set_variables(struct agent *agent, const struct config *config)
-{
-	struct variables *v = &agent->loaded.variables;
-
-	*v->wakeup = config->wakeup;
-	*v->wakeup_bytes = config->wakeup_bytes;
-	*v->cache_on = config->cache_entries > 0;
-	/* a rate that somebody set through the variable stands until the file says another */
-	if (!agent->status.generation || config->sample_one_in != agent->config.sample_one_in)
-		*v->sample_n = config->sample_one_in;
-}
-
-/* ── reload ── */
-
-static int refuse(struct agent *agent, const char *reason)
-{
-	log_line(LOG_ERROR, "reload: %s; the former configuration stays in force", reason);
-	snprintf(agent->degraded, sizeof(agent->degraded), "%s", reason);
-	agent->status.reloads_failed++;
-	return -1;
-}
-
-static int reload_cache(struct agent *agent, const struct config *next)
-{
-	struct loaded fresh;
-
-	if (next->cache_entries == agent->loaded.cache_entries && next->cache_lru == agent->loaded.cache_lru)
-		return 0;
-	if (loader_load(&fresh, agent->object_file, next, &agent->loaded) || loader_attach(&fresh, &agent->loaded))
-		return -1;
-	agent->loaded = fresh;
-	log_line(LOG_INFO, "cache: now %llu entries, %s; it starts empty", next->cache_entries,
-		 next->cache_lru ? "lru_hash" : "hash");
-	return 0;
-}
-
-/* Make the reader go on as `next` says, in a ring of its size. */
-static int reload_reader(struct agent *agent, const struct config *next)
-{
-	__u64 size = ring_size(next->ring_bytes), before = *agent->loaded.variables.dropped;
-	int fd = size != agent->status.ring_bytes ? ring_create(size) : -1;
-	long lost;
-
-	if (size != agent->status.ring_bytes && fd < 0) {
-		log_line(LOG_ERROR, "ringbuf: cannot make one of %llu bytes: %s", size, strerror(-fd));
-		return -1;
-	}
-	lost = pipeline_adopt(next, fd);
-	if (lost < 0) {
-		log_line(LOG_ERROR, "reader: cannot take the new configuration: %s", strerror(-lost));
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	if (fd >= 0)
-		log_line(LOG_INFO, "ringbuf: %llu bytes (%llu asked for), was %llu; events lost in the swap: %llu", size,
-			 next->ring_bytes, agent->status.ring_bytes,
-			 lost + (*agent->loaded.variables.dropped - before));
-	agent->status.ring_bytes = size;
-	return 0;
-}
-
-static int reload(struct agent *agent)
-{
-	char reason[1024];
-	struct config next;
-
-	log_line(LOG_INFO, "reload: reading %s", agent->config_file);
-	if (config_read(agent->config_file, &next, reason, sizeof(reason)))
-		return refuse(agent, reason);
-	if (next.metrics_port != agent->config.metrics_port || strcmp(next.log_file, agent->config.log_file) ||
-	    strcmp(next.export_to, agent->config.export_to))
-		log_line(LOG_WARN, "reload: metrics.port, log.file and exporter.to take a restart to change");
-	if (reload_reader(agent, &next))
-		return refuse(agent, "the reader did not take the new configuration");
-	if (reload_cache(agent, &next))
-		return refuse(agent, "the program could not be loaded with the new cache");
-	if (loader_filter(&agent->loaded, &next))
-		return refuse(agent, "the filters could not be set");
-	set_variables(agent, &next);
-	agent->config = next;
-	agent->degraded[0] = '\0';
-	agent->status.generation++;
-	agent->status.reloads_done++;
-	log_line(LOG_INFO, "reload: configuration %llu in force", agent->status.generation);
-	return 0;
-}
 
 /* ── the main loop ── */
 
@@ -235,9 +135,9 @@ static int start(struct agent *agent)
 	log_line(LOG_INFO, "ringbuf: %llu bytes (%llu asked for)", agent->status.ring_bytes, agent->config.ring_bytes);
 	if (loader_load(&agent->loaded, agent->object_file, &agent->config, NULL))
 		return -1;
-	set_variables(agent, &agent->config);
+	settings_store(agent, &agent->config);
 	if (loader_filter(&agent->loaded, &agent->config) || ring_use(&agent->loaded, fd) ||
-	    pipeline_start(&agent->config, &agent->loaded, fd)) {
+	    reader_start(&agent->config, &agent->loaded, fd)) {
 		log_line(LOG_ERROR, "cannot start: %s", strerror(errno));
 		return -1;
 	}
@@ -263,7 +163,7 @@ static int run(struct agent *agent)
 	why = serve(agent, signals, timer, listener);
 	log_line(LOG_INFO, "ends: %s; received %llu, dropped %llu", why, *agent->loaded.variables.received,
 		 *agent->loaded.variables.dropped);
-	pipeline_stop();
+	reader_stop();
 	loader_close(&agent->loaded);
 	return 0;
 }

@@ -256,6 +256,10 @@ def _start_agent(instance: Instance, fault: Fault, seconds: int) -> Instance:
     ]
     argv += ["--for", str(seconds)]
     if fault.without_capabilities:
+        if shutil.which("setpriv") is None:
+            raise LabFailed(
+                "setpriv, which takes capabilities away, is not installed", fix="apt install util-linux"
+            )
         without = ",".join(f"-{capability}" for capability in BPF_CAPABILITIES)
         argv = ["setpriv", f"--bounding-set={without}", *argv]
     pid = processes.spawn(argv, directory / "agent.log")
@@ -310,7 +314,10 @@ def _answers(url: str) -> bool:
 
 
 def _last_line(instance: Instance) -> str:
-    with contextlib.suppress(OSError):
-        lines = Path(instance.log_file).read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "its log is empty"
-    return "it has no log"
+    """The last thing the agent said: in its log, or on standard error before it had opened that."""
+    for file in (Path(instance.log_file), Path(instance.directory) / "agent.log"):
+        with contextlib.suppress(OSError):
+            lines = file.read_text(errors="replace").strip().splitlines()
+            if lines:
+                return lines[-1]
+    return "its log is empty"

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pipeline.h"
+#include "counts.h"
 
 #define REQUEST_TIMEOUT_US 200000
 #define VERSION_TEXT "text/plain; version=0.0.4; charset=utf-8"

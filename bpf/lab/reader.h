@@ -9,25 +9,13 @@
 #include "config.h"
 #include "loader.h"
 
-#define PROCESSING_BUCKETS 12
-
-/* Counters since start; added to by the threads, read by anyone. */
-struct counts {
-	__u64 received, queue_dropped, exported, swap_lost;
-	__u64 processing[PROCESSING_BUCKETS + 1]; /* the last one: beyond all bounds */
-	__u64 processing_count, processing_ns;
-};
-
-extern struct counts counts;
-extern const double processing_bounds_s[PROCESSING_BUCKETS];
-
-/* Start all threads with the ring `ring_fd`, which then belongs to the pipeline. 0 or -errno. */
-int pipeline_start(const struct config *config, struct loaded *loaded, int ring_fd);
+/* Start all threads with the ring `ring_fd`, which then belongs to the reader. 0 or -errno. */
+int reader_start(const struct config *config, struct loaded *loaded, int ring_fd);
 
 /* Let the reader go on with `config` and, unless -1, with the ring `ring_fd` in place of its own,
  * which it reads to its end first. Returns how many events could not be read from the former ring;
  * -ETIMEDOUT: the reader does not answer and everything is as before; else -errno. */
-long pipeline_adopt(const struct config *config, int ring_fd);
+long reader_adopt(const struct config *config, int ring_fd);
 
 /* End all threads that can be ended; those that hang are left to the end of the process. */
-void pipeline_stop(void);
+void reader_stop(void);
