@@ -25,9 +25,10 @@ from bpf.libbpf import statistics
 from bpf.probes.event_flow import EventFlow
 from bpf.probes.process import ProcessProbe
 from bpf.probes.program_cost import ProgramCost
+from engine import targets
 from engine.clock import Cancel, SystemClock
 from engine.looking import Missed, Request, View, look
-from engine.values import Evidence, Process, Target
+from engine.values import Evidence, Target
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(60)]
 
@@ -73,28 +74,29 @@ def running(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def tool(*argv: str) -> Iterator[Target]:
-    """A third-party BPF program, found by what it holds: maps, programs and rings by the inventory."""
-    with running("unshare", "-m", "sh", "-c", OWN_MOUNTS, "sh", *argv) as process:
+    """A third-party BPF program, as ``runbook targets`` finds it once it has attached."""
+    # A grandchild: what we start ourselves is not a target of ours.
+    arguments = ["unshare", "--mount", "--fork", "--kill-child", "sh", "-c", OWN_MOUNTS, "sh", *argv]
+    with running(*arguments) as process:
         deadline = time.monotonic() + 15
-        while True:
-            seen = inventory.read()
-            links = [link for link in seen.links if process.pid in link.owners]
-            programs = [each for each in seen.programs if process.pid in each.owners]
-            if programs and (links or any(each.attached_to for each in programs)):
-                break
+        while (target := attached(process.pid)) is None:
             if process.poll() is not None:
                 pytest.skip(f"{argv[0]} does not run on this kernel: {process.stderr.read().decode()[-200:]}")
             assert time.monotonic() < deadline, f"{argv[0]} attached nothing"
             time.sleep(0.05)
-        maps = [each for each in seen.maps if process.pid in each.owners]
-        yield Target(
-            name=argv[0],
-            ref=f"generic {process.pid}",
-            processes=(Process(pid=process.pid),),
-            program_ids=tuple(each.id for each in programs),
-            map_ids=tuple(each.id for each in maps),
-            rings=tuple(each.id for each in maps if each.type in ("ringbuf", "perf_event_array")),
-        )
+        yield target
+
+
+def attached(parent: int) -> Target | None:
+    """The target among the children of a process, when one of its programs is attached somewhere."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    finder = targets.on_this_host()
+    for target in finder.find_all():
+        if str(target.pid) in children:
+            linked = any(target.pid in link.owners for link in finder.inventory.links)
+            programs = [each for each in finder.inventory.programs if each.id in target.program_ids]
+            return target if programs and (linked or any(each.attached_to for each in programs)) else None
+    return None
 
 
 def watch(target: Target, seconds: float, *probes: object) -> dict[str, Evidence]:
@@ -104,6 +106,18 @@ def watch(target: Target, seconds: float, *probes: object) -> dict[str, Evidence
     missed = [answer.error for answer in found if isinstance(answer, Missed)]
     assert not missed, missed
     return {answer.short: answer for answer in found}
+
+
+@needs("opensnoop", "bpftrace", "unshare")
+def test_targets_finds_strangers_by_the_name_of_their_process():
+    """Nothing has to be told about an agent to look at it: its process name is enough."""
+    with tool("opensnoop") as snoop, tool("bpftrace", "-e", "interval:s:60 { exit(); }") as tracer:
+        found = {each.ref: each for each in targets.on_this_host().find_all()}
+
+    assert found[snoop.ref].processes[0].comm == "opensnoop"
+    assert found[snoop.ref].profile == "generic"
+    assert found[snoop.ref].rings
+    assert found[tracer.ref].processes[0].comm == "bpftrace"
 
 
 @needs("mountsnoop", "unshare")
