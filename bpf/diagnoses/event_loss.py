@@ -65,16 +65,12 @@ class EventLoss:
 
 
 def _sentence(facts: Facts, found: list[Cause]) -> str:
-    lost = (
-        f"{count(facts.dropped)} events/s are lost"
-        + (
-            f" ({share(facts.dropped / facts.arriving)} of {count(facts.arriving)}/s)"
-            if facts.arriving
-            else ""
-        )
-        if facts.dropped
-        else f"the ring was full for {share(facts.full or 0.0)} of the time, and nothing counts what it refused"
-    )
+    full = share(facts.full or 0.0)
+    lost = f"the ring was full for {full} of the time, and nothing counts what it refused"
+    if facts.dropped:
+        lost = f"{count(facts.dropped)} events/s are lost"
+        if facts.arriving:
+            lost += f" ({share(facts.dropped / facts.arriving)} of {count(facts.arriving)}/s)"
     if not found:
         return f"{_capital(lost)}, but no known cause fits: see the numbers."
     return f"{_capital(lost)}: {found[0].sentence}."

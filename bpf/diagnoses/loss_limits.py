@@ -32,7 +32,8 @@ def throttled(f: Facts) -> Cause | None:
         confidence=0.95 if enough and f.overloaded else 0.7,
         explains=f.ring_share * (1.0 if f.overloaded else 0.7),
         speaks_for=kept(
-            f"throttled in {share(f.throttled or 0.0)} of the periods, for {span(f.throttled_s or 0.0)} each second",
+            f"throttled in {share(f.throttled or 0.0)} of the periods",
+            f"held back for {span(f.throttled_s or 0.0)} each second, over its CPUs",
             f"it stood still in the middle of a backlog for {share(f.held_up)} of the time"
             if f.held_up
             else "",

@@ -24,8 +24,8 @@ def behind_the_ring(f: Facts) -> Cause | None:
     calm = (f.peak or 0.0) < 0.5
     return Cause(
         name="loss-behind-the-ring",
-        sentence=f"{count(f.dropped_behind)} events/s are lost in the agent's own queue or exporter, "
-        f"after its reader has taken them; the ring was at most {share(f.peak or 0.0)} full",
+        sentence="the agent's own queue or exporter loses them after its reader has taken them"
+        + (f"; the ring was at most {share(f.peak)} full" if f.peak is not None else ""),
         confidence=0.95 if calm else 0.8,
         explains=f.dropped_behind / f.dropped if f.dropped else 1.0,
         speaks_for=kept(

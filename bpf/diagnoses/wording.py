@@ -18,7 +18,7 @@ def octets(value: float) -> str:
 
 def span(seconds: float) -> str:
     """``1.2 s``, ``40 ms``, ``350 µs``."""
-    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
+    for limit, factor, unit in ((0.9995e-3, 1e6, "µs"), (0.9995, 1e3, "ms")):
         if abs(seconds) < limit:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds:.3g} s"
@@ -31,7 +31,9 @@ def share(value: float) -> str:
 
 
 def cores(value: float) -> str:
-    """``0.97 of a core``, ``1.8 cores``."""
+    """``0.97 of a core``, ``a whole core``, ``1.8 cores``."""
+    if 0.995 <= value < 1.05:
+        return "a whole core"
     return f"{value:.2g} of a core" if value < 1 else f"{value:.2g} cores"
 
 
