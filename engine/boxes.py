@@ -49,7 +49,7 @@ def title(head: record.RunHead) -> RenderableType:
     if head.dry_run:
         words.append("  dry-run: nothing will be changed", style="yellow")
     words.append(f"\n{text.plain(head.summary)}" if head.summary else "")
-    words.append(f"\nrun {text.plain(head.id)}", style="dim")
+    words.append(f"\nrun {text.plain(head.id)}" if head.id else "", style="dim")
     return Padding(words, (1, 2))
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TextIO
 
@@ -33,6 +33,17 @@ def watcher(
 
         return Screen(out, source if source.isatty() else None)
     return Plain(out)
+
+
+@contextmanager
+def passing(*, quiet: bool = False) -> Iterator[record.Watcher]:
+    """A watcher for a single look: only the display on a terminal is worth it, and it is taken away."""
+    seer = watcher(quiet=quiet or not sys.stdout.isatty())
+    try:
+        yield seer
+    finally:
+        if not isinstance(seer, Quiet):
+            getattr(seer, "close", lambda: None)()
 
 
 class Quiet:

@@ -72,7 +72,7 @@ class Screen:
                 return
             shown = self._shown(event)
             if isinstance(event, record.Ended):
-                self._stop()
+                self.close()
             if shown is not None:
                 with suppress(OSError):
                     self._console.print(shown)
@@ -88,7 +88,7 @@ class Screen:
         if self._answers is None:
             return None
         with self._lock:
-            self._stop()
+            self.close()
             self._console.print(boxes.question(plan, decisions), end="")
             said = read_answer(self._answers)
             if said is None:
@@ -104,8 +104,8 @@ class Screen:
         )  # fmt: skip
         self._live.start()
 
-    def _stop(self) -> None:
-        """Take the area below away."""
+    def close(self) -> None:
+        """Take the area below away; what was printed stays."""
         if self._live is not None:
             with suppress(OSError):
                 self._live.stop()

@@ -99,6 +99,7 @@ _UNITS: dict[str, Callable[[float], str]] = {
     "s": span,
     "ns": lambda value: span(value / 1e9),
     "cores": _cores,
+    "id": lambda value: str(int(value)),
 }
 
 
@@ -107,9 +108,12 @@ def unit_of(name: str) -> str:
     last = name.rpartition(".")[2]
     if last.startswith("fill_"):
         return "share"
+    if last in _IDS or last.endswith(("_id", "_pid")):
+        return "id"
     return next((unit for ending, unit in _ENDINGS if f"_{last}".endswith(ending)), "")
 
 
+_IDS = frozenset({"id", "pid", "tid", "uid", "map"})
 _ENDINGS = (
     ("bytes_in_per_s", "bytes/s"),
     ("bytes_out_per_s", "bytes/s"),

@@ -5,6 +5,8 @@ Not here: what any one command prints.
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -39,12 +41,14 @@ def emit(value: object) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their contents, two blanks apart; nothing is cut, so it can be piped."""
+    """Columns as wide as their contents, two blanks apart; cut at the edge of a terminal, never in a pipe."""
+    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     lines = [[text.plain(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
     for line in [[word.upper() for word in head], *lines]:
         padded = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        typer.echo(padded.rstrip())
+        shown = padded.rstrip()
+        typer.echo(shown if edge is None or len(shown) <= edge else f"{shown[: edge - 1]}…")
 
 
 def pairs(given: Sequence[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from engine import text
         (1.0, "cores", "1 core"),
         (850, "ns", "850 ns"),
         (1_250_000, "bytes/s", "1.19 MiB/s"),
+        (8356, "id", "8356"),
         (None, "events/s", "unknown"),
         (True, "", "yes"),
         ("bursts", "", "bursts"),
@@ -84,6 +85,7 @@ def test_settings_of_any_shape_fit_on_one_line():
         ("flow.fill_peak", "share"),
         ("process.rss_bytes", "bytes"),
         ("flow.full_longest_s", "s"),
+        ("flow.ring_map_id", "id"),
         ("process.threads", ""),
     ],
 )

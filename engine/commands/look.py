@@ -1,0 +1,42 @@
+"""``runbook look``: one probe alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from engine import catalog, units
+from engine.commands.printing import Json, emit, new_app, pairs
+from engine.commands.run import Pid, Target
+from engine.commands.seen import tell
+from engine.glance import Glance, glance
+
+app = new_app()
+
+
+def _known_probes(incomplete: str) -> list[str]:
+    """Names for the shell's completion."""
+    return [name for name in catalog.installed().names("probe") if name.startswith(incomplete)]
+
+
+@app.command(epilog="Example: runbook look event-flow --target lab --for 10s")
+def look(  # noqa: PLR0913, PLR0917 - each is an option
+    probe: Annotated[str, typer.Argument(metavar="PROBE", help="Which eye.", autocompletion=_known_probes)],
+    target: Target = "",
+    pid: Pid = None,
+    seconds: Annotated[str, typer.Option("--for", "--window", metavar="TIME", help="How long.")] = "10s",
+    options: Annotated[
+        list[str] | None, typer.Option("--with", "-w", metavar="NAME=VALUE", help="An option of the probe.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look with one probe alone; change nothing."""
+    wanted = Glance(
+        probe=probe, target=target, pid=pid, seconds=units.seconds(seconds), options=pairs(options or ())
+    )
+    seen = glance(wanted, quiet=as_json)
+    if as_json:
+        emit(seen)
+    else:
+        tell(seen)

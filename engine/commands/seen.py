@@ -1,0 +1,43 @@
+"""Evidence on a terminal: readings with their sources, tables, and what could not be seen."""
+
+from __future__ import annotations
+
+import typer
+
+from engine import text
+from engine.commands.printing import table
+from engine.values import Evidence, Scalar
+
+_ROWS = 15
+
+
+def tell(seen: Evidence) -> None:
+    """Print all of a piece of evidence except its series."""
+    table(
+        ("reading", "value", "source"),
+        (
+            (
+                f"{seen.short}.{name}",
+                text.measure(reading.value, reading.unit),
+                reading.missing or reading.source,
+            )
+            for name, reading in seen.readings.items()
+        ),
+    )
+    for name, rows in seen.tables.items():
+        _tell_table(name, rows)
+    for note in seen.notes:
+        typer.echo(f"note: {text.plain(note)}")
+    samples = sum(len(series.times) for series in seen.series.values())
+    spent = text.span(seen.cost.cpu_s)
+    typer.echo(f"cost: {spent} CPU in {text.span(seen.ended_at - seen.started_at)}, {samples:,} samples")
+
+
+def _tell_table(name: str, rows: tuple[dict[str, Scalar], ...]) -> None:
+    if not rows:
+        return
+    typer.echo(f"\n{text.plain(name)}")
+    head = [text.plain(key) for key in rows[0]]
+    table(head, ([text.measure(row.get(key), text.unit_of(key)) for key in rows[0]] for row in rows[:_ROWS]))
+    if len(rows) > _ROWS:
+        typer.echo(f"… and {len(rows) - _ROWS} more (all of them with --json)")

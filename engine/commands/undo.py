@@ -1,0 +1,66 @@
+"""``runbook undo`` and ``resume``: what a later process does with a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from engine import live, text
+from engine import resume as later
+from engine.commands.printing import Json, State, emit, new_app
+from engine.commands.record import RunId
+from engine.launch import Wish, tools
+from engine.record import Settled
+from engine.reports import json as machine
+
+app = new_app()
+
+
+@app.command(epilog="Example: runbook resume last")
+def resume(
+    run: RunId = "last",
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Answer yes where the policy lets --yes answer.")
+    ] = False,
+    as_json: Json = False,
+    state: State = None,
+) -> None:
+    """Finish a run that was interrupted."""
+    with tools(Wish(runbook="", yes=yes, state=state), live.watcher(quiet=as_json)) as everything:
+        done = later.resume(run, everything)
+    if as_json:
+        emit(machine.document(done))
+    raise typer.Exit(machine.exit_code(done))
+
+
+@app.command(epilog="Example: runbook undo 20261122-0301")
+def undo(
+    run: RunId = "last",
+    leases: Annotated[
+        bool, typer.Option("--leases", help="Only temporary changes whose time is up, of all runs.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="With --leases: wait for each until none is left.")
+    ] = False,
+    as_json: Json = False,
+    state: State = None,
+) -> None:
+    """Take back what a run changed, exactly."""
+    with tools(Wish(runbook="", state=state)) as everything:
+        if wait:
+            later.keep_leases(everything)
+        settled = later.end_leases(everything) if leases or wait else later.undo(run, everything)
+    emit(settled) if as_json else _tell(settled)
+    raise typer.Exit(4 if any(one.state in {"left", "failed"} for one in settled) else 0)
+
+
+def _tell(settled: Sequence[Settled]) -> None:
+    """A line per change, and the way by hand where we could not."""
+    for one in settled:
+        typer.echo(f"change {one.attempt}: {one.state}: {text.plain(one.because)}")
+        if one.undo_by_hand:
+            typer.echo(f"  by hand: {text.plain(one.undo_by_hand)}")
+    if not settled:
+        typer.echo("nothing to take back: no change of it is in force")

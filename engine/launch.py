@@ -1,0 +1,112 @@
+"""From what an operator or an alert asked for to a run: everything found and checked first.
+
+One promise: whatever can be known to be wrong (runbook, inputs, target, policy, report files) is
+said before the run begins and before anything is looked at.
+
+Not here: the run (``engine.runner``), the command line (``engine.commands.run``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from engine import catalog, host, inputs, loader, policy, targets
+from engine.check import require
+from engine.clock import Cancel, SystemClock
+from engine.journal import Journal
+from engine.model import Change, Look, Runbook, Try
+from engine.record import Run, Watcher
+from engine.runner import Order, run
+from engine.scene import Silent, Tools
+from engine.values import Target
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants to be run.
+
+    Attributes:
+        runbook: A name or a file.
+        target, pid: Which agent; both empty when there is only one to choose.
+        inputs: As written; the runbook's types read them.
+        yes: The operator's ``--yes``.
+        policy: The policy file; None for the one that rules here.
+        state: The journal's directory; None for the default one.
+        by: Who is answerable; empty for whoever runs this process.
+    """
+
+    runbook: str
+    target: str = ""
+    pid: int | None = None
+    inputs: Mapping[str, str] = {}
+    yes: bool = False
+    dry_run: bool = False
+    policy: Path | None = None
+    state: Path | None = None
+    by: str = ""
+
+
+def launch(wish: Wish, watcher: Watcher) -> Run:
+    """Run a runbook to its end.
+
+    Raises:
+        RunbookError: It could not begin; nothing was changed.
+    """
+    parts = catalog.installed()
+    loaded = loader.load(loader.find(wish.runbook))
+    require(loaded, parts)
+    runbook = loaded.document
+    given = inputs.resolve(runbook, dict(wish.inputs))
+    with tools(wish, watcher) as everything:
+        found = _target(wish, runbook, parts)
+        order = Order(
+            runbook=runbook,
+            text=loaded.text,
+            sha256=loaded.sha256,
+            directory=loaded.path.parent,
+            inputs=given,
+            target=found,
+            dry_run=wish.dry_run,
+        )
+        return run(order, everything)
+
+
+@contextmanager
+def tools(wish: Wish, watcher: Watcher | None = None) -> Iterator[Tools]:
+    """All that a run, a resumption or an undo works with; the journal is closed at the end."""
+    cancel = Cancel()
+    finder = targets.on_this_host()
+    ruling = policy.load(wish.policy)
+    with Journal.open(wish.state) as journal:
+        yield Tools(
+            journal=journal,
+            parts=catalog.installed(),
+            policy=ruling,
+            clock=SystemClock(cancel),
+            cancel=cancel,
+            find=finder.find,
+            watcher=watcher or Silent(),
+            yes=wish.yes,
+            by=wish.by or host.operator(),
+        )
+
+
+def _target(wish: Wish, runbook: Runbook, parts: catalog.Catalog) -> Target | None:
+    """The agent that is meant; None for a runbook that is about the host."""
+    if wish.target or wish.pid is not None or _needs_target(runbook, parts):
+        return targets.on_this_host().find(wish.target or None, wish.pid)
+    return None
+
+
+def _needs_target(runbook: Runbook, parts: catalog.Catalog) -> bool:
+    """Whether some step looks at an agent or may change one."""
+    probes = set(runbook.goal.probes) if runbook.goal else set()
+    for step in runbook.steps:
+        if isinstance(step, Change | Try):
+            return True
+        if isinstance(step, Look):
+            probes |= set(step.probes)
+    return any(parts.probe(name).needs_target for name in probes)
