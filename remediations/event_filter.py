@@ -72,6 +72,7 @@ class EventFilter(KnobChange):
     """Remediation ``event-filter``."""
 
     planner = EventFilterPlanner()
+    temporary = True
 
 
 def _names(asked: Question[Options]) -> list[Scalar]:

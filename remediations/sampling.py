@@ -82,6 +82,7 @@ class Sampling(KnobChange):
     """Remediation ``sampling``."""
 
     planner = SamplingPlanner()
+    temporary = True
 
 
 def _doors(asked: Question[Options]) -> list[Question[Options]]:
