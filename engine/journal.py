@@ -156,7 +156,7 @@ class Journal:
         if row is None:
             raise self._no_run(run)
         number, head = row
-        return RunLog(self, run, number, msgspec.json.decode(head, type=RunHead).target_ref)
+        return RunLog(self, run, number, _head(head).target_ref)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -214,7 +214,7 @@ class Journal:
         elif isinstance(event, Ended):
             (head,) = self._db.execute(tables.HEAD_BY_NUMBER, (log.number,)).fetchone()
             ended = msgspec.structs.replace(
-                msgspec.json.decode(head, type=RunHead),
+                _head(head),
                 ended_at=event.at,
                 outcome=event.outcome,
                 sentence=event.sentence,
@@ -228,7 +228,7 @@ class Journal:
         """Heads of runs, newest first; without their events."""
         with explained(self.directory):
             rows = self._db.execute(tables.RUNS, (-1 if limit is None else limit,)).fetchall()
-        return [self._run(msgspec.json.decode(head, type=RunHead), ()) for (head,) in rows]
+        return [self._run(_head(head), ()) for (head,) in rows]
 
     def run(self, wanted: str = "last") -> Run:
         """A whole run, by its id, the beginning of its id, or ``last``.
@@ -241,7 +241,7 @@ class Journal:
             number, head = self._find(wanted)
             bodies = self._db.execute(tables.EVENTS_OF_RUN, (number,)).fetchall()
         events = tuple(event for (body,) in bodies if not isinstance(event := _decode(body), Begun))
-        return self._run(msgspec.json.decode(head, type=RunHead), events)
+        return self._run(_head(head), events)
 
     def attempts(
         self, run: str | None = None, *, since: float = 0.0, target_ref: str | None = None
@@ -399,9 +399,17 @@ def _decode(body: bytes) -> Event | Begun:
         _decoder = msgspec.json.Decoder(Event | Begun)
     try:
         return _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        at = msgspec.json.decode(body).get("at")
-        return Told(at=float(at or 0.0), sentence=f"an event could not be read: {error}", level="error")
+    except msgspec.DecodeError as error:
+        return Told(at=0.0, sentence=f"an event could not be read: {error}", level="error")
+
+
+def _head(text: bytes) -> RunHead:
+    try:
+        return msgspec.json.decode(text, type=RunHead)
+    except msgspec.DecodeError as error:
+        raise JournalUnavailable(
+            f"the head of a run can't be read: {error}", fix="runbook audit --verify"
+        ) from error
 
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:

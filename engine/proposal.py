@@ -92,10 +92,13 @@ def permission(proposal: Proposal, step: Change, scene: Scene) -> Turned | None:
             turned = Turned("waiting", f"nobody could be asked: {_because(decisions, 'ask')}")
         elif said:
             by = scene.tools.by or "the operator"
+            # The answer took its time: the evidence may be old by now, a freeze may have begun.
+            decisions = scene.tools.guard().decisions(plan, _situation(plan, scene, proposal.lease_s))
+            if strictest(decisions).answer == "deny":
+                answer, turned = "deny", Turned("refused", _because(decisions, "deny"))
         else:
-            no = Decision(
-                answer="deny", guard="operator", because=f"{scene.tools.by or 'the operator'} said no"
-            )
+            by = scene.tools.by or "the operator"
+            no = Decision(answer="deny", guard="operator", because=f"{by} said no")
             decisions, answer, turned = (*decisions, no), "deny", Turned("refused", no.because)
     scene.record(
         Judged(

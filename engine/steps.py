@@ -93,6 +93,8 @@ def walk(scene: Scene, hands: Turner) -> End | None:
 
 def _step(step: Step, scene: Scene, hands: Turner) -> End | None:
     """One step: its condition, its beginning, its work."""
+    if isinstance(step, Change):
+        _refresh(scene)
     if not _wanted(step, scene):
         return None
     title = scene.words(step.name) if step.name else step.title

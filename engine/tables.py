@@ -48,7 +48,7 @@ COMMIT;
 
 TIP = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1"
 CHAIN = (
-    "SELECT e.seq, coalesce(r.id, '?'), e.prev, e.hash, e.body "
+    "SELECT e.seq, coalesce(r.id, '?'), CAST(e.prev AS BLOB), CAST(e.hash AS BLOB), CAST(e.body AS BLOB) "
     "FROM events e LEFT JOIN runs r ON r.number = e.run ORDER BY e.seq"
 )
 ADD_EVENT = "INSERT INTO events (seq, run, prev, hash, body) VALUES (?, ?, ?, ?, ?)"
@@ -125,7 +125,7 @@ def disagreements(db: sqlite3.Connection, decode: Callable[[bytes], object]) -> 
             states[run, event.attempt] = event.state
     found = []
     for number, name, text in db.execute("SELECT number, id, head FROM runs"):
-        if heads.pop(number, None) != msgspec.json.decode(text, type=RunHead):
+        if heads.pop(number, None) != _head(text):
             found.append(Damage(seq=0, run=name, what="head", sentence=f"the head of run {name} was altered"))
     found += [
         Damage(seq=0, run=head.id, what="head", sentence=f"the head of run {head.id} was removed")
@@ -134,6 +134,13 @@ def disagreements(db: sqlite3.Connection, decode: Callable[[bytes], object]) -> 
     if dict(_states(db)) != states:
         found.append(Damage(seq=0, what="head", sentence="the table of changes was altered"))
     return found
+
+
+def _head(text: bytes) -> RunHead | None:
+    try:
+        return msgspec.json.decode(text, type=RunHead)
+    except msgspec.DecodeError:
+        return None
 
 
 def _states(db: sqlite3.Connection) -> list[tuple[tuple[int, int], str]]:
