@@ -153,6 +153,8 @@ def nothing(because: str) -> NoReturn:
 def change(asked: Question[OptionsT], after: Setting, why: str) -> Change:
     """The change of the asked knob from what stands there to ``after`` (in its own unit)."""
     knob, now = asked.knob, asked.now
+    if now.value is not None and after == now.value:
+        nothing(f"{where(knob)} is {units.say(after, knob.unit)} already, and not in force: reload the agent")
     before_text = units.say(now.value, knob.unit)
     if now.value is None and knob.default is not None:
         before_text += f" (default {units.say(knob.default, knob.unit)})"

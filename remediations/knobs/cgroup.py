@@ -1,7 +1,7 @@
 """The CPU quota of a target's cgroup, in cores; both versions of cgroups.
 
 Version 2 holds quota and period in ``cpu.max``, version 1 in ``cpu.cfs_quota_us`` and
-``cpu.cfs_period_us``. Only the quota is written; the period stays. No quota reads as
+``cpu.cfs_period_us``. The period stays as it is. No quota reads as
 absent. In force at once.
 
 Source: Linux ``Documentation/admin-guide/cgroup-v2.rst`` and ``scheduler/sched-bwc.rst``.
@@ -68,7 +68,7 @@ class Cgroup:
         quota = _read(directory)
         if quota.cores != change.before:
             raise _since(directory, quota, change)
-        _write(directory, round(float(str(change.after)) * quota.period_us))
+        _write(directory, round(float(str(change.after)) * quota.period_us), quota.period_us)
 
     def state(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> State:  # noqa: ARG002
         """A cgroup that is gone took its quota with it: ``before``."""
@@ -91,7 +91,7 @@ class Cgroup:
                 raise _since(directory, quota, change)
             case "after":
                 before = captured["quota_us"]
-                _write(directory, None if before is None else int(str(before)))
+                _write(directory, None if before is None else int(str(before)), quota.period_us)
         return Restored(reload=False)
 
     def _directory(self, knob: Knob, target: Target) -> Path:
@@ -157,10 +157,10 @@ def _read(directory: Path) -> Quota:
     return Quota(None if quota in ("max", "-1") else int(quota), int(period))
 
 
-def _write(directory: Path, quota_us: int | None) -> None:
+def _write(directory: Path, quota_us: int | None, period_us: int) -> None:
     file = _file(directory)
     if file.name == _V2:
-        text = "max" if quota_us is None else str(quota_us)
+        text = f"{'max' if quota_us is None else quota_us} {period_us}"
     else:
         text = str(-1 if quota_us is None else quota_us)
     try:

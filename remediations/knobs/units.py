@@ -154,7 +154,7 @@ def _seconds(value: object, factor: float) -> float:
     if not isinstance(value, str) or _is_number(value):
         return _number(value) * factor
     text = value.strip()
-    if _TIME_TEXT.sub("", text).strip():
+    if not text or _TIME_TEXT.sub("", text).strip():
         raise ValueError(f"{value!r} is not a duration such as 100ms")
     return sum(float(number) * _TIMES[unit] for number, unit in _TIME_TEXT.findall(text))
 

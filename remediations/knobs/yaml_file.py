@@ -70,10 +70,12 @@ class YamlFile:
             if change.before is not None:
                 raise _since(change, "no longer there")
             line, created = yaml_text.insertion(text, _key(knob), change.after)
+            yaml_text.inserted(text, _key(knob), line, change.after)  # refuses now what would fail later
             return {**captured, "inserted": line, "created": created}
         if _value(place, knob) != change.before:
             raise _since(change, f"now {place.raw!r}")
         written = yaml_text.rewritten(place, change.after, _key(knob))
+        yaml_text.replaced(text, _key(knob), written, change.after)
         return {**captured, "raw": place.raw, "line": place.line, "written": written}
 
     def write(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> None:  # noqa: ARG002
