@@ -46,7 +46,7 @@ def start(
 def list_instances(
     json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
 ) -> None:
-    """List the agents, with their events per second over half a second."""
+    """List the agents, with the events they watch and lose, over one second."""
     rows = measure(lab.instances())
     if json:
         typer.echo(rows.as_json())

@@ -35,12 +35,16 @@ def spawn(argv: Sequence[str], output: Path) -> int:
 
 
 def started_ticks(pid: int) -> int:
-    """Clock ticks from boot to its start (proc(5), stat field 22); 0 when there is no such process."""
+    """Clock ticks from boot to its start (proc(5), stat field 22); 0 when it has ended.
+
+    One that has ended and was not yet reaped by its parent has ended.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return 0
-    return int(text.rpartition(")")[2].split()[19])
+    fields = text.rpartition(")")[2].split()
+    return 0 if fields[0] in "ZX" else int(fields[19])
 
 
 def ended(pid: int) -> int | None:

@@ -1,4 +1,4 @@
-"""How busy the practice agents are: two scrapes of each, half a second apart.
+"""How busy the practice agents are: two scrapes of each, a second apart.
 
 Not here: the probes' careful measuring; this is for ``runbook lab list``.
 """
@@ -12,7 +12,7 @@ import msgspec
 
 from bpf.lab.lab import Instance
 
-BETWEEN_S = 0.5
+BETWEEN_S = 1.0
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,14 +54,14 @@ def measure(
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Rows:
-    """Rates of all instances over one common half second. Cost: two scrapes of each."""
+    """Rates of all instances over one common second. Cost: two scrapes of each."""
     first = [(monotonic(), scrape(each)) for each in instances]
     if any(counts for _, counts in first):
         sleep(BETWEEN_S)
     second = [(monotonic(), scrape(each)) for each in instances]
     rows = []
     for instance, (start, before), (end, after) in zip(instances, first, second, strict=True):
-        received, dropped = (
+        events, dropped = (
             None if before is None or after is None else max(0, after[i] - before[i]) / (end - start)
             for i in (0, 1)
         )
@@ -71,7 +71,7 @@ def measure(
                 fault=instance.fault,
                 pid=instance.pid,
                 alive=instance.alive,
-                events_per_s=received,
+                events_per_s=events,
                 dropped_per_s=dropped,
                 config_file=instance.config_file,
             )
@@ -80,12 +80,12 @@ def measure(
 
 
 def scrape(instance: Instance) -> tuple[float, float] | None:
-    """Events received and dropped since the agent's start, or None when it does not answer."""
+    """Events that passed the filters, and events lost, since its start; None when it does not answer."""
     metrics = scrape_all(instance.metrics_url) if instance.alive else {}
     if not metrics:
         return None
     dropped = sum(value for name, value in metrics.items() if name.startswith("bpf_events_dropped_total{"))
-    return metrics['bpf_events_received_total{type="syscall"}'], dropped
+    return metrics["lab_events_matched_total"], dropped
 
 
 def scrape_all(url: str) -> dict[str, float]:
