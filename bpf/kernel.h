@@ -139,11 +139,24 @@ struct perf_event_attr {
 	u64 config;
 };
 
+struct perf_buffer {
+	struct perf_event_mmap_page *user_page;
+};
+
+struct perf_event_mmap_page {
+	u64 data_head;
+	u64 data_tail;
+	u64 data_size;
+};
+
 struct perf_event {
 	struct perf_event_attr attr;
 	u32 orig_type; /* as asked for, where attr.type is rewritten (5.14) */
 	struct trace_event_call *tp_event;
 	struct bpf_prog *prog;
+	struct perf_buffer *rb;
+	int cpu;
+	atomic64_t lost_samples; /* 6.0 */
 };
 
 struct file {
