@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from measure import Figure, NotYet, Spent, least_cpu, spend
-from peers import BUILD, chaos_experiment, install, playbook, runbook
-
-OURS = str(Path(sys.executable).with_name("runbook"))
+from peers import BUILD, chaos_experiment, install, our_runbook, playbook, runbook
 
 
 def _chaos(*arguments: str) -> Callable[[], Spent]:
@@ -24,14 +21,15 @@ def _chaos(*arguments: str) -> Callable[[], Spent]:
 
 
 def _ours(*arguments: str) -> Callable[[], Spent]:
-    return lambda: spend([OURS, *arguments])
+    return lambda: spend([our_runbook(), *arguments])
 
 
 def _run_ours(path: Path) -> Spent:
     """A run with a journal of its own, on the file system that holds the checkout."""
     with tempfile.TemporaryDirectory(dir=BUILD) as state:
         return spend(
-            [OURS, "run", str(path), "--yes", "--state", state], env={**os.environ, "RUNBOOK_STATE": state}
+            [our_runbook(), "run", str(path), "--yes", "--state", state],
+            env={**os.environ, "RUNBOOK_STATE": state},
         )
 
 
@@ -51,37 +49,37 @@ def _cpu(name: str, ours: Spent, theirs: Spent, against: str, at_most: float) ->
 
 def help_text() -> list[Figure]:
     """Start: what every command pays."""
-    ours, theirs = least_cpu(_ours("--help"), _chaos("--help"), times=9)
-    return [_cpu("runbook --help", ours, theirs, "chaos --help", 0.8)]
+    mine, theirs = least_cpu(_ours("--help"), _chaos("--help"), times=9)
+    return [_cpu("runbook --help", mine, theirs, "chaos --help", 0.8)]
 
 
 def check() -> list[Figure]:
     """Reading and judging a runbook of ten steps."""
-    ours, theirs = least_cpu(
+    mine, theirs = least_cpu(
         _ours("check", str(runbook(10))),
         _chaos("--no-version-check", "validate", str(chaos_experiment(10))),
         times=9,
     )
-    return [_cpu("runbook check, 10 steps", ours, theirs, "chaos validate", 1.0)]
+    return [_cpu("runbook check, 10 steps", mine, theirs, "chaos validate", 1.0)]
 
 
 def steps() -> list[Figure]:
     """1,000 steps that do nothing; ours are each on disk before the next begins."""
     thousand = runbook(1000)
     chaos = _chaos("--no-version-check", "run", str(chaos_experiment(1000)))
-    ours, theirs = least_cpu(lambda: _run_ours(thousand), chaos, times=3)
+    mine, theirs = least_cpu(lambda: _run_ours(thousand), chaos, times=3)
     ansible = str(install("ansible") / "ansible-playbook")
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_LOCALHOST_WARNING": "False"}
     tasks = str(playbook(1000))
     (debug,) = least_cpu(
         lambda: spend([ansible, "-i", "localhost,", tasks], env=environment, cwd=BUILD), times=1
     )
-    times_less = debug.cpu_s / ours.cpu_s
+    times_less = debug.cpu_s / mine.cpu_s
     return [
-        _cpu("1,000 no-op steps, each flushed", ours, theirs, "chaos run (writes once, at the end)", 2.0),
+        _cpu("1,000 no-op steps, each flushed", mine, theirs, "chaos run (writes once, at the end)", 2.0),
         Figure(
             "1,000 no-op steps, each flushed",
-            ours.cpu_s * 1e3,
+            mine.cpu_s * 1e3,
             "ms CPU",
             "≥ 30× less",
             times_less >= 30,
@@ -103,7 +101,16 @@ def run() -> list[Figure]:
             report.unlink(missing_ok=True)
             asked = time.time()
             spent = spend(
-                [OURS, "run", "events-dropped", "--target", "lab", "--dry-run", "--report", str(report)],
+                [
+                    our_runbook(),
+                    "run",
+                    "events-dropped",
+                    "--target",
+                    "lab",
+                    "--dry-run",
+                    "--report",
+                    str(report),
+                ],
                 env={**os.environ, "RUNBOOK_STATE": state},
             )
             if not report.exists():

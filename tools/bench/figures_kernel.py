@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from measure import Figure, NotYet, least_wall
-from peers import BUILD
+from peers import BUILD, our_runbook
 
 _HOLDER = Path(__file__).with_name("holder.py")
 _OBJECT = re.compile(rb"^(map_id|prog_id|link_id):\s*(\d+)", re.MULTILINE)
@@ -172,13 +172,11 @@ def _cost(
     url: str, target: str, probes: list[str], rounds: int = 7, seconds: float = 4.0
 ) -> tuple[float, float]:
     """Throughput with and without watching, in turns: the median loss as a share, and the plain rate."""
-    from figures_cli import OURS  # noqa: PLC0415
-
     losses, plain = [], []
     for _ in range(rounds):
         without = _throughput(url, seconds)
         watching = subprocess.Popen(
-            [OURS, "look", *probes, "--target", target, "--window", f"{seconds + 2:g}s", "--json"],
+            [our_runbook(), "look", *probes, "--target", target, "--window", f"{seconds + 2:g}s", "--json"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )

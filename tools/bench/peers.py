@@ -1,4 +1,4 @@
-"""The other tools: installed once into environments of their own, with the same work to do.
+"""The tools that are measured, ours too: each installed into an environment of its own, with the same work.
 
 Chaos Toolkit and ansible-core, the newest releases that run on Python 3.11. Only for measuring;
 nothing of them is used elsewhere.
@@ -9,6 +9,8 @@ Not here: measuring (``measure.py``).
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -19,15 +21,42 @@ RELEASES = {"chaos": "chaostoolkit==1.19.0", "ansible": "ansible-core==2.19.*"}
 
 
 @cache
+def our_runbook() -> str:
+    """``runbook`` as an operator has it: from the wheel, with nothing but what it requires."""
+    root, place = BUILD.parents[1], BUILD / "runbook"
+    wheels = BUILD / "wheel"
+    shutil.rmtree(wheels, ignore_errors=True)
+    building = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(wheels),
+        str(root),
+    ]
+    subprocess.run(building, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pins = BUILD / "pins.txt"
+    pins.write_text(
+        "\n".join(re.findall(r"^[\w.-]+==\S+", (root / "requirements.lock").read_text(), re.MULTILINE))
+    )
+    subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    pip = [place / "bin/pip", "install", "-qq", "--constraint", pins]
+    (wheel,) = wheels.iterdir()
+    subprocess.run([*pip, wheel], check=True)
+    subprocess.run([*pip, "--force-reinstall", "--no-deps", wheel], check=True)
+    return str(place / "bin/runbook")
+
+
+@cache
 def install(peer: str) -> Path:
     """The ``bin`` directory of the peer's own environment."""
     place = BUILD / peer
     if not (place / "installed").exists():
         print(f"bench: installing {RELEASES[peer]} into {place.relative_to(BUILD.parents[1])}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", place], check=True)
-        subprocess.run(
-            [place / "bin/pip", "install", "-q", RELEASES[peer]], check=True, stderr=subprocess.DEVNULL
-        )
+        subprocess.run([place / "bin/pip", "install", "-qq", RELEASES[peer]], check=True)
         (place / "installed").touch()
     return place / "bin"
 
