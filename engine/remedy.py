@@ -190,18 +190,20 @@ def _take_back(made: list[Made], scene: Scene, why: str, *, result: str = "undon
 def put_back(one: Made, target: Target, why: str) -> tuple[ChangeState, str, str]:
     """Undo one change; gives how it then stands, why, and how a human takes it back if it does not.
 
-    Never raises: whatever a remediation throws is told as ``failed``.
+    A setting that is as it was is undone too: an undo that was killed may have put it back and
+    not come to its reload. Never raises: whatever a remediation throws is told as ``failed``.
     """
-    if _holds_before(one, target):
-        return "not-made", f"{why}; the setting is as it was", ""
+    was_before = _holds_before(one, target)
     try:
-        one.remediation.undo(one.change, target, one.captured)
+        note = one.remediation.undo(one.change, target, one.captured)
     except ChangedSince as error:
         return "left", error.problem, error.fix
     except Exception as error:  # noqa: BLE001 - a remediation may be a stranger's
         return _after_failed_undo(one, target, why, error)
     if _holds_before(one, target):
-        return "undone", why, ""
+        if was_before:
+            return "not-made", f"{why}; {note or 'the setting is as it was'}", ""
+        return "undone", f"{why}; {note}" if note else why, ""
     return "failed", f"it was undone and does not hold {one.change.before_text}", by_hand(one)
 
 

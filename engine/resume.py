@@ -117,8 +117,8 @@ def _was_made(one: Attempt, scene: Scene, run: Run) -> bool:
         state, problem = "other", f" ({type(error).__name__}: {error})"
     if state == "after":
         return True
-    if state == "before":
-        settled = _settled(scene.now, made, "not-made", "the setting is as it was: the change was not made")
+    if state == "before":  # never made; or put back by an undo whose reload may be missing
+        settled = _settled(scene.now, made, *put_back(made, scene.case().target, "found as it was"))
     else:
         because = f"the setting is neither as before nor as wanted{problem}: it is left as it is"
         settled = _settled(scene.now, made, "left", because, by_hand(made))

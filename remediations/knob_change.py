@@ -107,7 +107,7 @@ class KnobChange:
                 f"{change.where} holds {change.before_text} again, but {error.problem}",
                 fix=f"look at the agent's log, then by hand: {by_hand(reload, target)}",
             ) from error
-        return None
+        return restored.note or None
 
 
 def _runs(target: Target) -> bool:

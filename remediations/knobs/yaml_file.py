@@ -116,11 +116,13 @@ class YamlFile:
         knob, file = change.knob, Path(change.knob.file)
         if _stamp(file) == captured.get("stamp"):
             return Restored(reload=False, note=f"{file} was never changed")
+        back_already: list[str] = []
 
         def edit(content: bytes) -> bytes:
             text = _decode(content, file)
             state = _state(change, find(text, _key(knob)), captured)
             if state == "before":
+                back_already.append("it was back already; the reload was made up for")
                 return content
             if state == "other":
                 place = find(text, _key(knob))
@@ -133,7 +135,7 @@ class YamlFile:
             return new.encode()
 
         update(file, edit)
-        return Restored(reload=True)
+        return Restored(reload=True, note=back_already[0] if back_already else "")
 
 
 def _state(change: Change, place: Place | Gap, captured: Mapping[str, Setting]) -> State:

@@ -206,9 +206,10 @@ def test_an_undo_killed_before_its_reload_is_made_up_for(remediation, case_for, 
     assert agent.heard() == "reloaded"
     remediation.undo(change, agent.describe(), captured)  # restores, tells nobody
 
-    remediation.undo(change, agent.target, captured)
+    note = remediation.undo(change, agent.target, captured)
 
     assert agent.heard() == "reloaded"
+    assert "made up for" in note
 
 
 def test_the_file_keeps_owner_mode_and_neighbours(remediation, case_for, agent):
