@@ -57,7 +57,8 @@ def line(when: str, told: timeline.Line) -> RenderableType:
     """One finished thing: sign, time, words, detail; wrapped lines hang under the words."""
     sign, style = _LOOKS[told.mark]
     faint = told.mark in {"skip", "note"}
-    words = Text(told.words, style="dim" if faint else "bold")
+    skipped = told.mark == "skip"
+    words = Text(told.words, style="dim" if faint else "bold", no_wrap=skipped, overflow="ellipsis")
     if told.detail:
         words.append(f"  {told.detail}", style="not bold dim" if faint else "not bold")
     grid = Table.grid(padding=(0, 1))
@@ -115,14 +116,14 @@ def plan(plan: Plan, run: str) -> RenderableType:
     for prediction in plan.predictions:
         unit = prediction.unit or text.unit_of(prediction.measure)
         before = "" if prediction.before is None else f"{text.measure(prediction.before, unit)} → "
-        bound = "at most " if prediction.at_most else ""
+        bound = "at most " if prediction.at_most and prediction.after else ""
         words = f"{text.plain(prediction.measure)}  {before}{bound}{text.measure(prediction.after, unit)}"
         grid.add_row("predicts", words)
     for name, facts in (("loses", plan.loses), ("mind", plan.warnings)):
         for fact in facts:
             grid.add_row(name, Text(text.plain(fact), style="yellow"))
     if plan.memory_bytes:
-        limit = f" of {text.plain(plan.memory_limit)}" if plan.memory_limit else ""
+        limit = f"; {text.plain(plan.memory_limit)}" if plan.memory_limit else ""
         grid.add_row("memory", f"{'+' if plan.memory_bytes > 0 else ''}{text.size(plan.memory_bytes)}{limit}")
     grid.add_row("undo", f"runbook undo {text.plain(run)}")
     heading = Text.assemble(

@@ -8,6 +8,7 @@ Not here: whether the runbook is right (``engine.check``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from engine import text
@@ -16,6 +17,7 @@ from engine.errors import RunbookError
 from engine.model import Change, Decide, Look, Runbook, Step, Try
 from engine.values import Risk
 
+_INPUT = re.compile(r"\{\{\s*inputs\.(\w+)\s*\}\}")
 _ORDER: tuple[Risk, ...] = ("low", "medium", "high")
 
 
@@ -38,7 +40,7 @@ def _goal(runbook: Runbook) -> Iterator[str]:
     if runbook.goal is None:
         yield "\ngoal: none; it only looks"
         return
-    held = f", held for {_span(runbook.goal.hold)}" if runbook.goal.hold else ""
+    held = f", held for {_span(runbook.goal.hold, runbook)}" if runbook.goal.hold else ""
     yield f"\ngoal\n  {runbook.goal.until}{held}"
 
 
@@ -75,7 +77,7 @@ def _changes(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
         return
     yield "\nmay change, in this order; each only if the guards and the policy agree"
     for number, change in enumerate(changes, 1):
-        lease = f", taken back after {_span(change.lease)}" if change.lease is not None else ""
+        lease = f", taken back after {_span(change.lease, runbook)}" if change.lease is not None else ""
         yield f"  {number}. {change.remediation:<18} risk {risk(change, catalog)}{lease}"
         summary = _summary(catalog, "remediation", change.remediation)
         yield from (f"     {words}" for words in (summary, change.when and f"when {change.when}") if words)
@@ -112,8 +114,17 @@ def _causes(catalog: Catalog, name: str) -> dict[str, str]:
         return {"!": text.plain(error.problem)}
 
 
-def _span(seconds: float | str) -> str:
-    return seconds if isinstance(seconds, str) else text.span(seconds)
+def _span(seconds: float | str, runbook: Runbook) -> str:
+    """A duration; one that is an input as the input's default."""
+    if not isinstance(seconds, str):
+        return text.span(seconds)
+    names = _INPUT.fullmatch(seconds.strip())
+    known = runbook.inputs.get(names[1]) if names else None
+    return (
+        seconds
+        if known is None
+        else f"{_value(known.default, known.type)} (input {names[1] if names else ''})"
+    )
 
 
 def _value(value: object, kind: str) -> str:

@@ -18,7 +18,7 @@ from engine import expressions
 from engine.errors import RunbookError, TargetGone
 from engine.looking import Missed, Request, View, look
 from engine.model import Goal, Look
-from engine.record import Compared, GoalMeasured, ProbeMissed, Seen
+from engine.record import Compared, GoalMeasured, ProbeMissed, Seen, StepStarted
 from engine.scene import Scene
 from engine.values import Plan, Prediction
 
@@ -117,6 +117,15 @@ def window_of(requests: Sequence[Request]) -> float:
 # ── the goal ────────────────────────────────────────────────────────────────────
 
 
+#: What a measurement is called while it goes on.
+_TITLES: dict[Phase, str] = {
+    "before": "measure the goal",
+    "after": "measure the goal again",
+    "hold": "hold the goal",
+    "end": "measure the goal at the end",
+}
+
+
 def measure(
     scene: Scene, phase: Phase, *, also: Sequence[Request] = (), seconds: float | None = None
 ) -> GoalMeasured:
@@ -162,6 +171,8 @@ def _measured(scene: Scene, phase: Phase, also: Sequence[Request], seconds: floa
     requests = requests_of(scene, _goals(scene))
     taken = {one.label or one.probe.short for one in requests}
     length = seconds if seconds is not None else window_of(requests)
+    action = ", ".join(one.probe.name for one in requests)
+    scene.note(StepStarted(at=scene.now, step="goal", title=_TITLES[phase], action=action, seconds=length))
     see(scene, "goal", [*requests, *(o for o in also if (o.label or o.probe.short) not in taken)], length)
     if goal is None:
         return GoalMeasured(at=scene.now, step="goal", phase=phase, condition="", holds=None)

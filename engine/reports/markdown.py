@@ -96,7 +96,7 @@ def _row(prediction: Prediction, proposal: Proposal) -> str:
     result = next((c for c in proposal.compared if c.measure == prediction.measure), None)
     after = text.measure(result.measured, unit) if result else "–"
     met = {None: "not measured", True: "as predicted", False: "missed"}[result.met if result else None]
-    bound = "≤ " if prediction.at_most else ""
+    bound = "≤ " if prediction.at_most and prediction.after else ""
     before, predicted = text.measure(prediction.before, unit), text.measure(prediction.after, unit)
     return f"| {code(prediction.measure)} | {before} | {bound}{predicted} | **{after}** | {met} |"
 

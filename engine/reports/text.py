@@ -100,7 +100,7 @@ def _proposal(proposal: Proposal) -> Iterator[str]:
         yield _wrap(f"why: {change.why}", "         ", "    ")
     for prediction in plan.predictions if not proposal.compared else ():
         unit = prediction.unit or text.unit_of(prediction.measure)
-        bound = "at most " if prediction.at_most else ""
+        bound = "at most " if prediction.at_most and prediction.after else ""
         sums = f" ({prediction.arithmetic})" if prediction.arithmetic else ""
         after = text.measure(prediction.after, unit)
         yield _wrap(f"predicts {prediction.measure}: {bound}{after}{sums}", "      ", "    ")

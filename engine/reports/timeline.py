@@ -51,7 +51,7 @@ def comparison(event: record.Compared) -> str:
     """``flow.fill_peak: 100 % → 44.5 %, predicted at most 50 %``."""
     unit = event.unit or text.unit_of(event.measure)
     before = "" if event.before is None else f"{text.measure(event.before, unit)} → "
-    bound = "at most " if event.at_most else ""
+    bound = "at most " if event.at_most and event.predicted else ""
     predicted = f"predicted {bound}{text.measure(event.predicted, unit)}"
     return f"{text.plain(event.measure)}: {before}{text.measure(event.measured, unit)}, {predicted}"
 
