@@ -141,8 +141,12 @@ class FakeProbe:
     ) -> None:
         self.name, self.short, self.fails = name, short, fails
         self._sees = sees if callable(sees) else lambda: sees
-        self.fields: Mapping[str, Field] = {key: Field(help=key) for key in self._sees()}
         self.windows: list[float] = []
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """What it sees."""
+        return {key: Field(help=key) for key in self._sees()}
 
     def supported(self, target: Target | None) -> Support:
         """Always."""
@@ -315,6 +319,16 @@ class FakeWatcher:
         return self.answer
 
 
+#: What only a part of this kind can do → the kind.
+_KINDS = {
+    "collect": "probe",
+    "decide": "diagnosis",
+    "apply": "remediation",
+    "judge": "guard",
+    "tell": "notifier",
+}
+
+
 # ── whole runs ──────────────────────────────────────────────────────────────────
 
 
@@ -328,7 +342,7 @@ def fake_tools(
 
     Args:
         directory: For the journal.
-        parts: Probes, diagnoses and remediations; told apart by what they can do.
+        parts: Probes, diagnoses, remediations, guards, notifiers; told apart by what they can do.
         target: Found by its ref.
         further: Fields of ``Tools`` to be different (``yes=True``, ``policy=…``).
     """
@@ -348,7 +362,7 @@ def fake_tools(
         "available_memory": lambda: 2**32,
         "find": lambda _ref: target.target if target else Target(name="none", ref="none"),
     }
-    return Tools(journal=Journal.open(directory), parts=catalog.of(sorted_parts), **(ours | further))
+    return Tools(journal=Journal.open(directory), parts=catalog.of(by_kind), **(ours | further))
 
 
 def rehearse(  # noqa: PLR0913 - what a run needs, most of it optional
