@@ -141,12 +141,8 @@ class FakeProbe:
     ) -> None:
         self.name, self.short, self.fails = name, short, fails
         self._sees = sees if callable(sees) else lambda: sees
+        self.fields: dict[str, Field] = {}
         self.windows: list[float] = []
-
-    @property
-    def fields(self) -> Mapping[str, Field]:
-        """What it sees."""
-        return {key: Field(help=key) for key in self._sees()}
 
     def supported(self, target: Target | None) -> Support:
         """Always."""
@@ -164,6 +160,7 @@ class FakeProbe:
             name: Reading(value=value, missing="" if value is not None else "not seen by the fake")
             for name, value in self._sees().items()
         }
+        self.fields |= {name: Field(help=name) for name in readings}
         return Evidence(
             probe=self.name,
             short=self.short,
@@ -346,12 +343,10 @@ def fake_tools(
         target: Found by its ref.
         further: Fields of ``Tools`` to be different (``yes=True``, ``policy=…``).
     """
-    sorted_parts: dict[str, dict[str, Any]] = {"probe": {}, "diagnosis": {}, "remediation": {}}
+    by_kind: dict[str, dict[str, Any]] = {}
     for part in parts:
-        kind = (
-            "probe" if hasattr(part, "collect") else "diagnosis" if hasattr(part, "decide") else "remediation"
-        )
-        sorted_parts[kind][part.name] = part  # type: ignore[attr-defined]
+        kind = next(kind for word, kind in _KINDS.items() if hasattr(part, word))
+        by_kind.setdefault(kind, {})[part.name] = part  # type: ignore[attr-defined]
     ours: dict[str, Any] = {
         "clock": FakeClock(),
         "cancel": Cancel(),
