@@ -18,10 +18,9 @@ import msgspec
 #: A scrape longer than this is cut off: an agent's page with its counters is far smaller.
 MOST_BYTES = 8 << 20
 
-_LINE = re.compile(
-    r"([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(.*?)\}\s*(?=[-+0-9.NnIi]))?\s*([-+0-9.eE]+|[-+]?[Ii]nf|[Nn]a[Nn])\b"
-)
-_LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*,?')
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL = re.compile(r'[\s,]*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"')
+_CLOSE = re.compile(r"[\s,]*\}")
 _ESCAPES = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 
 
@@ -34,15 +33,33 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 def parse(text: str) -> Iterator[Sample]:
-    """Every sample of a page, in its order. 2 µs per line."""
+    """Every sample of a page, in its order. 3 µs per line."""
     for line in text.splitlines():
-        stripped = line.strip()
-        if not stripped or stripped[0] == "#":
-            continue
-        found = _LINE.match(stripped)
-        if found:
-            name, labels, value = found.groups()
-            yield Sample(name, _labels(labels or ""), float(value))
+        sample = _sample(line.strip())
+        if sample:
+            yield sample
+
+
+def _sample(line: str) -> Sample | None:
+    """``name{label="value",…} number [moment]``; None for a comment and for what can't be read."""
+    named = _NAME.match(line)
+    if not named:
+        return None
+    labels, rest = {}, line[named.end() :].lstrip()
+    if rest.startswith("{"):
+        at = 1
+        while found := _LABEL.match(rest, at):
+            labels[found[1]] = re.sub(r"\\.", _unescape, found[2])
+            at = found.end()
+        closed = _CLOSE.match(rest, at)
+        if not closed:
+            return None
+        rest = rest[closed.end() :]
+    words = rest.split()
+    try:
+        return Sample(named[0], labels, float(words[0])) if words else None
+    except ValueError:
+        return None
 
 
 def total(samples: list[Sample], name: str, labels: Mapping[str, str] | None = None) -> float | None:
@@ -79,10 +96,6 @@ def scrape(url: str, timeout_s: float = 0.5) -> list[Sample]:
     with opener.open(url, timeout=timeout_s) as answer:
         page: bytes = answer.read(MOST_BYTES)
     return list(parse(page.decode(errors="replace")))
-
-
-def _labels(text: str) -> dict[str, str]:
-    return {name: re.sub(r"\\.", _unescape, value) for name, value in _LABEL.findall(text)}
 
 
 def _unescape(found: re.Match[str]) -> str:

@@ -10,7 +10,6 @@ events (``bpf.flow.readings``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import median
 
 from bpf.flow.trace import ASLEEP, BUSY, CAUGHT_UP, HELD_UP, Trace, full_from, reader_states, runs
 
@@ -51,12 +50,12 @@ class Reader:
         service: Bytes per second while data waited and the reader was not asleep.
         service_exact: False when the reader was never behind long enough to see its limit;
             ``service`` is then the fastest interval seen, so a lower bound.
-        poll_interval_s: Median time without movement while data waited; None when the reader
-            wakes for data (no staircase).
+        poll_interval_s: Time without movement while data waited, by the median of the standing
+            time; None when the reader wakes for data (no staircase).
         asleep_share, held_up_share: Share of the time without movement although data waited:
             after having caught up, and in the middle of a backlog.
-        drains_to_zero_share: Share of the reader's drains that emptied the ring.
-        fill_after_drain: Mean share of the ring still in use at the end of a drain.
+        drains_to_zero_share: Share of the reader's stops before which it had emptied the ring.
+        fill_after_drain: Mean share of the ring still in use when it stops.
         moved: Whether it moved at all.
         flat_longest_s: Longest time without movement while data waited.
     """
@@ -109,19 +108,20 @@ def reader_of(trace: Trace, states: bytearray | None = None) -> Reader:
     whole = trace.seconds or 1.0
     service, exact = _service(trace, states)
     asleep, held_up, waited = _standing(trace, states)
-    flats = _flats(trace, states)
-    enough = waited > 0 and (asleep + held_up) >= STAIRCASE_SHARE * waited
-    zero_share, left = _drains(trace, states)
+    stands = _stands(trace, states)
+    staircase = len(stands) > 1 and asleep + held_up >= STAIRCASE_SHARE * waited
+    usual = _usual([stand.length for stand in stands]) if staircase else None
+    lefts = [stand.left for stand in stands if stand.length >= usual / 2] if usual else _pauses(trace)
     return Reader(
         service=service,
         service_exact=exact,
-        poll_interval_s=median(flats) if flats and enough and len(flats) > 1 else None,
+        poll_interval_s=usual,
         asleep_share=asleep / whole,
         held_up_share=held_up / whole,
-        drains_to_zero_share=zero_share,
-        fill_after_drain=left,
+        drains_to_zero_share=sum(left == 0 for left in lefts) / len(lefts) if lefts else None,
+        fill_after_drain=sum(lefts) / len(lefts) / trace.size if lefts else None,
         moved=len(trace.consumer) > 1 and trace.consumer[-1] != trace.consumer[0],
-        flat_longest_s=max(flats, default=0.0),
+        flat_longest_s=max((stand.length for stand in stands), default=0.0),
     )
 
 
@@ -157,41 +157,63 @@ def _standing(trace: Trace, states: bytearray) -> tuple[float, float, float]:
     return spent[ASLEEP], spent[HELD_UP], sum(spent)
 
 
-def _flats(trace: Trace, states: bytearray) -> list[float]:
-    """Lengths of the stretches without movement while data waited, two intervals or longer.
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """The reader standing still while data waits.
 
-    A stretch at the edge of the window is longer than was seen: it counts only when there is
-    no whole one. A stretch in which data waited for less than half of the time says more about
-    the arrivals than about the reader, and is left out.
+    Attributes:
+        length: Seconds without movement.
+        left: Bytes that it had left in the ring when it stopped.
     """
-    times = trace.times
-    whole: list[float] = []
-    cut: list[float] = []
-    last_moved = times[0] if times else 0.0
+
+    length: float
+    left: int
+
+
+def _stands(trace: Trace, states: bytearray) -> list[_Stand]:
+    """Where the reader stood still while data waited, for two intervals or longer.
+
+    A stand at the edge of the window is longer than was seen: it counts only when there is no
+    whole one. One in which data waited for less than half of the time says more about the
+    arrivals than about the reader, and is left out.
+    """
+    times, consumer = trace.times, trace.consumer
+    whole: list[_Stand] = []
+    cut: list[_Stand] = []
+    stopped = 0  # the sample at which the reader last moved
     for state, first, end in runs(states):
         if state in (ASLEEP, HELD_UP):
-            length, waiting = times[end] - last_moved, times[end] - times[first]
+            length, waiting = times[end] - times[stopped], times[end] - times[first]
             if end - first >= 2 and waiting >= length / 2:
-                inside = first > 0 and end < len(states)
-                (whole if inside else cut).append(length)
-        moved = [i for i in range(first, end) if trace.consumer[i + 1] != trace.consumer[i]]
-        last_moved = times[moved[-1] + 1] if moved else last_moved
+                left = max(0, trace.producer[stopped - 1] - consumer[stopped]) if stopped else 0
+                inside = stopped > 0 and end < len(states)
+                (whole if inside else cut).append(_Stand(length, left))
+        else:
+            last = next((i for i in range(end - 1, first - 1, -1) if consumer[i + 1] != consumer[i]), None)
+            stopped = stopped if last is None else last + 1
     return whole or cut
 
 
-def _drains(trace: Trace, states: bytearray) -> tuple[float | None, float | None]:
-    """Share of drains that emptied the ring, and what they left on average (share of the ring).
+def _usual(lengths: list[float]) -> float:
+    """The length that half of the standing *time* reaches: a few short stumbles do not count."""
+    half, so_far = sum(lengths) / 2, 0.0
+    for length in sorted(lengths):
+        so_far += length
+        if so_far >= half:
+            return length
+    return 0.0
 
-    A drain is a stretch in which the reader moves from sample to sample; what it leaves is what
-    had lain there one sample before it stopped.
+
+def _pauses(trace: Trace) -> list[int]:
+    """What the reader left in the ring each time it did not go on from one sample to the next.
+
+    For a reader without a staircase. What it leaves is what had lain there one sample before.
     """
     consumer, producer = trace.consumer, trace.producer
     lefts = []
-    for i in range(len(states)):
+    for i in range(len(consumer) - 1):
         moves = consumer[i + 1] != consumer[i]
-        goes_on = i + 1 < len(states) and consumer[i + 2] != consumer[i + 1]
+        goes_on = i + 2 < len(consumer) and consumer[i + 2] != consumer[i + 1]
         if moves and not goes_on:
-            lefts.append(max(0, producer[i] - consumer[i + 1]) / trace.size)
-    if not lefts:
-        return None, None
-    return sum(left == 0 for left in lefts) / len(lefts), sum(lefts) / len(lefts)
+            lefts.append(max(0, producer[i] - consumer[i + 1]))
+    return lefts
