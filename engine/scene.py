@@ -103,7 +103,7 @@ class Scene:
         looks, decides: Steps that were carried out, to be done again when evidence is void.
         void: Something was changed since the evidence was gathered.
         touched: Something was changed in this run, undone or not.
-        goal: The last measurement of the goal; None when something was undone since.
+        goal: The last measurement of the goal; None when it is out of date.
         burst_spacing_s: The longest spacing of bursts seen so far; 0 for none.
         expected: Names of evidence and verdicts that steps of the runbook give.
         already: Ids of change steps that an earlier process of this run has dealt with.

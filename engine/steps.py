@@ -84,7 +84,7 @@ def walk(scene: Scene, hands: Turner) -> End | None:
                 following = next(n for n, one in enumerate(all_steps) if one.id == step.on_failure)
         if ended is not None:
             return ended
-        if at == last_change:
+        if at >= last_change:
             _measure_end(scene)
         at = following
     stop_if_asked(scene)
@@ -232,7 +232,7 @@ def _turn(step: Change, scene: Scene, hands: Turner, rung: int) -> Turned:
 
 
 def _measure_end(scene: Scene) -> None:
-    """After the last change: what was measured before something was undone says nothing of now."""
+    """After the last change: what was measured before an undo or a wait says nothing of now."""
     if scene.runbook.goal is not None and scene.goal is None:
         stop_if_asked(scene)
         goal.hold(scene, goal.measure(scene, "end"))
@@ -260,12 +260,13 @@ def _wait(step: Wait, scene: Scene) -> None:
     while (left := ends - clock.monotonic()) > 0:
         stop_if_asked(scene)
         if step.until and scene.test(step.until).holds:
-            return
+            break
         if requests:
             goal.see(scene, step.id, requests, min(left, goal.window_of(requests)))
         else:
             clock.sleep(min(left, GLANCE_S) if step.until else left)
     stop_if_asked(scene)
+    scene.goal = None
     if step.until:
         tested = scene.test(step.until)
         sentence = f"waited {'until' if tested.holds else 'in vain for'} {tested.because}"

@@ -435,7 +435,7 @@ def test_wait_ends_at_its_time() -> None:
     run = rehearse(runbook(LOOK, wait), parts(lab), lab, clock=clock)
 
     assert any("in vain" in one.sentence for one in of_type(run, Told))
-    assert clock.monotonic() - before == pytest.approx(10 + 10 + 35)
+    assert clock.monotonic() - before == pytest.approx(10 + 10 + 35 + 10)
 
 
 def test_a_runbook_without_a_goal_only_looks() -> None:
