@@ -49,18 +49,25 @@ def hierarchy(mounts: str) -> tuple[int, Path]:
     )
 
 
-def make(name: str, cores: float) -> Path:
-    """A new cgroup with that quota; its directory."""
-    version, root = hierarchy(Path("/proc/self/mounts").read_text())
-    group = root / name
+def place(name: str) -> Path:
+    """The directory that a cgroup of that name would have.
+
+    Raises:
+        NoCpuController: There is no place for it.
+    """
+    _, root = hierarchy(Path("/proc/self/mounts").read_text())
+    return root / name
+
+
+def make(group: Path, cores: float) -> None:
+    """Make it, with that quota."""
     group.mkdir()
     quota = int(cores * PERIOD_US)
-    if version == 1:
+    if (group / "cpu.cfs_quota_us").exists():
         (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
         (group / "cpu.cfs_quota_us").write_text(str(quota))
     else:
         (group / "cpu.max").write_text(f"{quota} {PERIOD_US}")
-    return group
 
 
 def enter(group: Path, pid: int) -> None:

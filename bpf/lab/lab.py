@@ -22,8 +22,11 @@ import msgspec
 
 from bpf.lab import cgroup, processes
 from bpf.lab.faults import Fault, fault_named
+from bpf.lab.instances import Instance, instance_named, instances, root_directory, save
 from bpf.lab.settings import render
-from engine.errors import RunbookError, UnknownName, UsageError
+from engine.errors import RunbookError, UsageError
+
+__all__ = ["LIFETIME_S", "Instance", "LabFailed", "instance_named", "instances", "start", "stop"]
 
 START_WAIT_S = 15.0
 LIFETIME_S = 3600
@@ -33,46 +36,6 @@ BPF_CAPABILITIES = ("cap_38", "cap_39", "sys_admin")
 
 class LabFailed(RunbookError):
     """A practice agent could not be started."""
-
-
-class Instance(msgspec.Struct, frozen=True, kw_only=True):
-    """One practice agent with its generator, as its ``instance.json`` holds it.
-
-    Attributes:
-        pid: The agent; 0 before its start. started_ticks: Its start, in clock ticks since boot.
-        generator_pid: 0 when there is none.
-        sources: The generator's, as its command line has them.
-        cgroup: The directory of its own cgroup, or empty.
-        exit_code: For a fault that ends the agent at start: how it ended; else None.
-    """
-
-    name: str
-    fault: str
-    directory: str
-    config_file: str
-    log_file: str
-    metrics_url: str
-    health_url: str
-    pid: int = 0
-    started_ticks: int = 0
-    generator_pid: int = 0
-    sources: tuple[str, ...] = ()
-    cgroup: str = ""
-    exit_code: int | None = None
-
-    @property
-    def alive(self) -> bool:
-        """Whether the agent still runs: the pid and its start are those we started."""
-        return self.pid > 0 and processes.started_ticks(self.pid) == self.started_ticks
-
-
-def root_directory() -> Path:
-    """Where instances live: ``$RUNBOOK_LAB``; else ``/run``, without root the user's runtime directory."""
-    given = os.environ.get("RUNBOOK_LAB")
-    if given:
-        return Path(given).absolute()
-    base = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp"))  # noqa: S108
-    return base / "runbook-lab"
 
 
 def start(  # noqa: PLR0913 (each a word of the command line, or time)
@@ -102,51 +65,30 @@ def start(  # noqa: PLR0913 (each a word of the command line, or time)
     """
     chosen = fault_named(fault)
     _check_host()
-    instance = _lay_out(chosen, directory or root_directory(), name, config_file)
+    home = _new_directory(directory or root_directory(), name or chosen.name, taken_is_error=bool(name))
     try:
+        instance = _lay_out(chosen, home, config_file)
         instance = _start_agent(instance, chosen, seconds)
         instance = _await_agent(instance, chosen, sleep, monotonic)
         return instance if chosen.ends else _start_generator(instance, chosen, seconds)
     except BaseException:
-        stop(instance)
+        _clean(home)
         raise
-
-
-def instances(directory: Path | None = None) -> tuple[Instance, ...]:
-    """All instances, by name; also those whose agent has ended."""
-    found = []
-    for file in sorted((directory or root_directory()).glob("*/instance.json")):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            found.append(msgspec.json.decode(file.read_bytes(), type=Instance))
-    return tuple(found)
-
-
-def instance_named(name: str, directory: Path | None = None) -> Instance:
-    """The instance of that name; empty is the only one there is.
-
-    Raises:
-        UnknownName, UsageError: There is none, or which one is not clear.
-    """
-    known = {each.name: each for each in instances(directory)}
-    if name in known:
-        return known[name]
-    if name:
-        raise UnknownName("practice agent", name, known)
-    if not known:
-        raise UsageError("no practice agent is running", fix="runbook lab start --fault burst")
-    if len(known) > 1:
-        raise UsageError(f"there are several: {', '.join(known)}", fix="name one, or use --all")
-    return next(iter(known.values()))
 
 
 def stop(instance: Instance) -> None:
     """End its processes, then remove its cgroup and its directory. What is gone already is fine."""
-    processes.end_all(Path(instance.directory))
-    if instance.cgroup:
-        cgroup.remove(Path(instance.cgroup))
-    shutil.rmtree(instance.directory, ignore_errors=True)
+    _clean(Path(instance.directory))
+
+
+def _clean(directory: Path) -> None:
+    processes.end_all(directory)
+    for instance in instances(directory.parent):
+        if instance.name == directory.name and instance.cgroup:
+            cgroup.remove(Path(instance.cgroup))
+    shutil.rmtree(directory, ignore_errors=True)
     with contextlib.suppress(OSError):
-        Path(instance.directory).parent.rmdir()  # the last one turns off the light
+        directory.parent.rmdir()  # the last one turns off the light
 
 
 # ── start, step by step ─────────────────────────────────────────────────────────
@@ -162,38 +104,42 @@ def _check_host() -> None:
             raise LabFailed(f"{built.name} is not built", fix="make objects")
 
 
-def _lay_out(fault: Fault, root: Path, name: str, config_file: Path | None) -> Instance:
-    """The instance's directory with its config, and its first ``instance.json``."""
-    directory = _new_directory(root, name or fault.name, taken_is_error=bool(name))
-    settings = dict(fault.settings)
-    log_file = directory / "agent.log"
-    if fault.stalled_exporter:
-        os.mkfifo(directory / "exporter.fifo", 0o600)
-        settings["exporter.to"] = str(directory / "exporter.fifo")
-    sources = fault.sources
-    if config_file is None:
-        port = _free_port()
-        config_file = directory / "config.yaml"
-        sources = own_sources(fault.sources, port)
-        settings["filter.comms"] = f"[{', '.join(source.split(':')[0] for source in sources)}]"
-        config_file.write_text(render({"metrics.port": str(port), "log.file": str(log_file), **settings}))
-    else:
+def _lay_out(fault: Fault, directory: Path, config_file: Path | None) -> Instance:
+    """Its first ``instance.json``, which already names all there will be; then config and cgroup."""
+    port, log_file = _free_port(), directory / "agent.log"
+    sources = own_sources(fault.sources, port)
+    if config_file is not None:
         port, log_file = _read_config(config_file, log_file)
+        sources = fault.sources
     base = f"http://127.0.0.1:{port}"
     instance = Instance(
         name=directory.name,
         fault=fault.name,
         directory=str(directory),
-        config_file=str(config_file.absolute()),
+        config_file=str((config_file or directory / "config.yaml").absolute()),
         log_file=str(log_file),
         metrics_url=f"{base}/metrics",
         health_url=f"{base}/healthz",
         sources=sources,
-        cgroup=str(cgroup.make(f"runbook-lab-{directory.name}", fault.quota_cores))
-        if fault.quota_cores
-        else "",
+        cgroup=str(cgroup.place(f"runbook-lab-{directory.name}-{port}")) if fault.quota_cores else "",
     )
-    return _save(instance)
+    save(instance)
+    if config_file is None:
+        _write_config(instance, fault, port)
+    if fault.quota_cores:
+        cgroup.make(Path(instance.cgroup), fault.quota_cores)
+    return instance
+
+
+def _write_config(instance: Instance, fault: Fault, port: int) -> None:
+    comms = ", ".join(source.split(":")[0] for source in instance.sources)
+    settings = {"metrics.port": str(port), "log.file": instance.log_file, "filter.comms": f"[{comms}]"}
+    settings |= fault.settings
+    if fault.stalled_exporter:
+        fifo = Path(instance.directory) / "exporter.fifo"
+        os.mkfifo(fifo, 0o600)
+        settings["exporter.to"] = str(fifo)
+    Path(instance.config_file).write_text(render(settings))
 
 
 def own_sources(sources: tuple[str, ...], port: int) -> tuple[str, ...]:
@@ -237,14 +183,6 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _save(instance: Instance) -> Instance:
-    file = Path(instance.directory) / "instance.json"
-    fresh = file.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(instance))
-    fresh.replace(file)
-    return instance
-
-
 def _start_agent(instance: Instance, fault: Fault, seconds: int) -> Instance:
     directory = Path(instance.directory)
     argv = [
@@ -265,7 +203,7 @@ def _start_agent(instance: Instance, fault: Fault, seconds: int) -> Instance:
     pid = processes.spawn(argv, directory / "agent.log")
     if instance.cgroup:
         cgroup.enter(Path(instance.cgroup), pid)
-    return _save(msgspec.structs.replace(instance, pid=pid, started_ticks=processes.started_ticks(pid)))
+    return save(msgspec.structs.replace(instance, pid=pid, started_ticks=processes.started_ticks(pid)))
 
 
 def _await_agent(
@@ -277,7 +215,7 @@ def _await_agent(
         code = processes.ended(instance.pid)
         if code is not None:
             if fault.ends:
-                return _save(msgspec.structs.replace(instance, exit_code=code))
+                return save(msgspec.structs.replace(instance, exit_code=code))
             raise LabFailed(f"the agent ended with {code}: {_last_line(instance)}", fix="runbook doctor")
         if not fault.ends and _answers(instance.health_url):
             return instance
@@ -300,7 +238,7 @@ def _start_generator(instance: Instance, fault: Fault, seconds: int) -> Instance
     for source in instance.sources:
         argv += ["--source", source]
     pid = processes.spawn(argv, directory / "generator.log")
-    return _save(msgspec.structs.replace(instance, generator_pid=pid))
+    return save(msgspec.structs.replace(instance, generator_pid=pid))
 
 
 def _answers(url: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from bpf.lab.lab import Instance
+from bpf.lab.instances import Instance
 
 BETWEEN_S = 1.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpf.lab.lab import Instance
+from bpf.lab.instances import Instance
 from bpf.lab.rates import measure
 
 
