@@ -95,7 +95,7 @@ def _notes(case: Case, facts: Facts) -> tuple[str, ...]:
     notes = []
     if "process" not in case.evidence:
         notes.append("process was not looked at: CPU, throttling and waiting are unknown")
-    if facts.top_share is None and facts.losing:
+    if "sources" not in case.evidence and facts.losing:
         notes.append("event-sources was not looked at: a flood from one process can't be told")
     if facts.record is None:
         notes.append("the record size is unknown: bytes can't be told as events")

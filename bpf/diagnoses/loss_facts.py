@@ -19,6 +19,8 @@ EASY = 0.7
 WHOLE_CORE = 0.85
 #: Below this share of throttled periods a quota does no harm.
 LITTLE = 0.1
+#: Two rates are taken to be of the same events when the larger is at most this times the smaller.
+ALIKE = 1.2
 #: Share of the time ready but without a CPU from which a thread is starved.
 STARVED = 0.2
 
@@ -57,8 +59,20 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     throttled_s: float | None
     idle: float | None
     top: str
-    top_share: float | None
-    rest: float | None
+    top_made: float | None
+    passing: float | None
+
+    @property
+    def rest(self) -> float | None:
+        """What would arrive without the loudest source."""
+        if self.arriving is None or self.top_made is None:
+            return None
+        return self.arriving - self.top_made
+
+    @property
+    def filtered(self) -> bool:
+        """The agent takes only a part of what passes its attach point."""
+        return self.passing is not None and self.passing > ALIKE * (self.arriving or 0.0)
 
     @property
     def losing(self) -> bool:
@@ -104,7 +118,7 @@ def facts_of(case: Case) -> Facts:
     """Take the numbers from the evidence; what no probe saw is None."""
     flow = case.evidence["flow"]
     arriving = case.number("flow.in_per_s")
-    top_share = case.number("sources.top_share")
+    top, made = _loudest(case, arriving)
     moved = case.number("flow.consumer_moved")
     return Facts(
         window_s=flow.ended_at - flow.started_at,
@@ -137,7 +151,28 @@ def facts_of(case: Case) -> Facts:
         throttled=case.number("process.throttled_share"),
         throttled_s=case.number("process.throttled_s_per_s"),
         idle=case.number("process.host_idle_cores"),
-        top=case.text("sources.top_comm") or "",
-        top_share=top_share,
-        rest=None if arriving is None or top_share is None else arriving * (1 - top_share),
+        top=top,
+        top_made=made,
+        passing=case.number("sources.total_per_s"),
     )
+
+
+def _loudest(case: Case, arriving: float | None) -> tuple[str, float | None]:
+    """The process that makes most of the arriving events, and how many a second.
+
+    Sources are counted where the agent is attached, before its own filters. When about as many
+    pass there as arrive, shares hold. When far more pass, the agent filters: then only a process
+    that makes no more than what arrives can be among them with all of its events.
+    """
+    sources, passing = case.evidence.get("sources"), case.number("sources.total_per_s")
+    if sources is None or not arriving or not passing:
+        return "", None
+    told = [(str(row["comm"]), row["per_s"]) for row in sources.tables.get("processes", ())]
+    made = [(comm, float(rate)) for comm, rate in told if isinstance(rate, int | float)]
+    if not made:
+        made = [(case.text("sources.top_comm") or "", case.number("sources.top_per_s") or 0.0)]
+    if passing > ALIKE * arriving:
+        made = [(comm, rate) for comm, rate in made if rate <= ALIKE * arriving] or [("", 0.0)]
+        passing = arriving
+    comm, rate = max(made, key=lambda one: one[1])
+    return comm, min(arriving, rate * arriving / passing)

@@ -57,24 +57,32 @@ def throttled(f: Facts) -> Cause | None:
 
 def one_source(f: Facts) -> Cause | None:
     """One process makes more events than all others, and without it the reader would keep up."""
-    if not f.ring_loses or f.moved is False or f.top_share is None or f.top_share < ONE_SOURCE:
+    if not f.ring_loses or not f.overloaded or f.moved is False or not f.arriving or not f.service:
         return None
-    if not f.overloaded or f.rest is None or not f.service or f.rest >= 0.95 * f.service:
+    if f.top_made is None or f.rest is None or f.top_made < ONE_SOURCE * f.arriving:
         return None
-    made = (f.arriving or 0.0) * f.top_share
+    if f.rest >= 0.95 * f.service:
+        return None
+    top, part = f.top or "one process", share(f.top_made / f.arriving)
     return Cause(
         name="flood-from-one-source",
-        sentence=f"{f.top or 'one process'} makes {share(f.top_share)} of the events "
-        f"({count(made)}/s); without it the reader would keep up",
-        confidence=0.9,
+        sentence=f"{top} makes {part} of the events ({count(f.top_made)}/s); "
+        "without it the reader would keep up",
+        confidence=0.75 if f.filtered else 0.9,
         explains=f.ring_share,
         speaks_for=(
-            f"{f.top or 'one process'} makes {count(made)} of {count(f.arriving or 0.0)} events/s",
+            f"{top} makes {count(f.top_made)} of {count(f.arriving)} events/s",
             f"the rest, {count(f.rest)}/s, is less than the {count(f.service)}/s that the reader takes",
         ),
-        speaks_against=kept("a quota holds the reader back as well" if f.squeezed else ""),
+        speaks_against=kept(
+            f"{count(f.passing)}/s pass where the agent is attached and {count(f.arriving)}/s arrive: "
+            f"it filters, and {top} may be among what it leaves out"
+            if f.filtered and f.passing
+            else "",
+            "a quota holds the reader back as well" if f.squeezed else "",
+        ),
         arithmetic=(
-            f"λ without it = {count(f.arriving or 0.0)}/s × (1 − {share(f.top_share)}) = {count(f.rest)}/s",
+            f"λ without it = {count(f.arriving)}/s − {count(f.top_made)}/s = {count(f.rest)}/s",
             f"against μ = {count(f.service)}/s: {share(f.rest / f.service)} of what the reader can take",
         ),
         settles="whether the events of this process are wanted at all",

@@ -65,7 +65,7 @@ THROTTLED = {
     "runq_wait_share": 0.8,
 }
 BUSY = {"busiest_thread_cores": 0.99, "busiest_thread": "reader (7)", "runq_wait_share": 0.01}
-NOISY = {"top_share": 0.8, "top_comm": "noisy"}
+NOISY = {"top_comm": "noisy", "top_per_s": 16_000.0, "total_per_s": 20_000.0}
 STUCK = {
     **LOSING,
     "consumer_moved": False,
@@ -106,7 +106,12 @@ def decide(
         ("burst-exceeds-buffer", BURSTS, EASY, None),
         ("reader-polls-too-slowly", SLOW_POLL, EASY, None),
         ("reader-cpu-bound", OVERLOAD, BUSY, None),
-        ("reader-cpu-bound", OVERLOAD, BUSY, {"top_share": 0.3, "top_comm": "web"}),
+        (
+            "reader-cpu-bound",
+            OVERLOAD,
+            BUSY,
+            {"top_comm": "web", "top_per_s": 6_000.0, "total_per_s": 20_000.0},
+        ),
         ("reader-throttled", {**OVERLOAD, "held_up_share": 0.8, "poll_interval_s": 0.08}, THROTTLED, None),
         (
             "reader-starved",
@@ -136,8 +141,24 @@ def test_no_loss_gives_no_cause_and_says_what_was_seen():
 
 def test_a_flood_is_one_only_if_the_rest_would_be_served():
     """Filtering the loudest process does not help a reader that the others overload as well."""
-    verdict = decide({**OVERLOAD, "in_per_s": 100_000.0}, BUSY, NOISY)
+    loud = {"top_comm": "noisy", "top_per_s": 80_000.0, "total_per_s": 100_000.0}
+    verdict = decide({**OVERLOAD, "in_per_s": 100_000.0}, BUSY, loud)
     assert [cause.name for cause in verdict.causes] == ["reader-cpu-bound"]
+
+
+def test_a_loud_process_that_the_agent_may_filter_out_is_named_with_a_doubt():
+    """Sources are counted before the agent's own filter: more passes there than arrives."""
+    verdict = decide(OVERLOAD, BUSY, {**NOISY, "total_per_s": 90_000.0})
+    first = verdict.causes[0]
+    assert first.name == "flood-from-one-source"
+    assert first.confidence < 0.9
+    assert "it filters" in first.speaks_against[0]
+
+
+def test_a_process_louder_than_all_that_arrives_is_not_its_source():
+    """It must be filtered out, at least in part."""
+    verdict = decide(OVERLOAD, BUSY, {"top_comm": "other", "top_per_s": 70_000.0, "total_per_s": 90_000.0})
+    assert verdict.causes[0].name == "reader-cpu-bound"
 
 
 def test_a_busy_reader_without_enough_cpu_is_starved_only_if_a_whole_cpu_would_do():
