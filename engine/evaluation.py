@@ -53,6 +53,8 @@ class Walk:
         if isinstance(holder, Unknown) or isinstance(key, Unknown):
             return holder if isinstance(holder, Unknown) else key
         if isinstance(key, str):
+            if key.startswith("_"):
+                raise self._error(f"{key!r} can't be reached", "fields begin with a letter")
             return self._field(holder, key, dotted(node.node) and f"{dotted(node.node)}.{key}")
         if isinstance(holder, list | tuple) and isinstance(key, int) and not isinstance(key, bool):
             inside = -len(holder) <= key < len(holder)
@@ -154,7 +156,7 @@ class Walk:
             right = self.value(operand.expr)
             result = self._pair(operand.op, left, right)
             if isinstance(result, Unknown):
-                unknown = unknown or result
+                unknown = result if unknown is None else unknown
             else:
                 answer = answer and result
             left = right

@@ -29,6 +29,7 @@ Word = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", extra={"reads": "word"}
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", extra={"reads": "id"})]
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]*$", extra={"reads": "slug"})]
 Names = Annotated[tuple[Name, ...], Meta(extra={"reads": "one-or-many"})]
+AsWritten = Annotated[Setting, Meta(extra={"reads": "as-written"})]
 Options = dict[str, Setting]
 
 InputType = Literal["duration", "bytes", "rate", "share", "number", "integer", "text", "bool", "list"]
@@ -71,11 +72,11 @@ class Input(_Part, frozen=True, kw_only=True):
     """
 
     type: InputType
-    default: Setting = None
+    default: AsWritten = None
     help: str = ""
-    choices: tuple[Setting, ...] = ()
-    minimum: Setting = None
-    maximum: Setting = None
+    choices: tuple[AsWritten, ...] = ()
+    minimum: AsWritten = None
+    maximum: AsWritten = None
     secret: bool = False
 
 

@@ -20,11 +20,10 @@ from msgspec import Meta
 
 from engine import documents, loader
 from engine.errors import DocumentError, UsageError
-from engine.model import Name, Seconds, Slug
-from engine.values import Counter, Setting
+from engine.model import AsWritten, Name, Seconds, Slug
+from engine.values import Counter
 
 Texts = Annotated[tuple[str, ...], Meta(extra={"reads": "one-or-many"})]
-AsWritten = Annotated[Setting, Meta(extra={"reads": "as-written"})]
 Unit = Literal[
     "bytes", "KiB", "MiB", "GiB", "pages", "ns", "us", "ms", "s", "count", "one-in-n", "cores",
     "share", "text", "bool", "list",

@@ -242,9 +242,9 @@ def _syntax(error: Any, text: str) -> tuple[Place, str]:  # noqa: ANN401 - Marke
     place = Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
     culprit = text[index : index + 1]
+    if "tab character" in problem or ("cannot start any token" in problem and culprit == "\t"):
+        return place, "a tab can't indent YAML (use spaces)"
     if "cannot start any token" in problem:
-        if culprit == "\t":
-            return place, "a tab can't indent YAML (use spaces)"
         return place, f"a value that begins with {culprit!r} needs quotes"
     if "mapping values are not allowed" in problem:
         return place, "YAML: a ':' followed by a space needs quotes around the whole value"
