@@ -93,7 +93,8 @@ def _doors(asked: Question[Options]) -> list[Question[Options]]:
     live_now = asked.case.knobs.get(asked.knob.name + LIVE)
     live = None
     if asked.knob.live is not None and live_now is not None and not live_now.missing:
-        live = Question(asked.case, asked.knob.live, live_now, asked.options)
+        knob = msgspec.structs.replace(asked.knob.live, unit=asked.knob.unit)
+        live = Question(asked.case, knob, live_now, asked.options)
     if live is None and through in ("live", "both"):
         nothing(f"no live door: {live_now.missing if live_now else 'the profile names none'}")
     found = [live] if live is not None and through != "config" else []
@@ -106,8 +107,7 @@ def _doors(asked: Question[Options]) -> list[Question[Options]]:
 
 def _through(door: Question[Options], keep: int, why: str) -> Change:
     made = change(door, door.fit(keep, "up")[0], why)
-    live = door.knob is not None and door.knob.backend == "bpf-variable"
-    return msgspec.structs.replace(made, live=live)
+    return msgspec.structs.replace(made, live=door.knob.backend == "bpf-variable")
 
 
 def _warnings(asked: Question[Options], keep: int) -> tuple[str, ...]:

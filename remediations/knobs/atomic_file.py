@@ -12,15 +12,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engine.errors import ChangedSince, ChangeFailed
+from engine.errors import ChangedSince, ChangeFailed, RunbookError
 from remediations.knobs.backend import NotChanged
 
 _TRIES = 5
+_SUFFIX = ".runbook"
 _WAYS_OUT = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space within the quota",
@@ -75,6 +77,7 @@ def update(path: Path, change: Callable[[bytes], bytes]) -> None:
         raise NotChanged(blocked[0], fix=blocked[1])
     try:
         with _locked(path) as stat:
+            _sweep(path)
             for _ in range(_TRIES):
                 seen = path.read_bytes()
                 wanted = change(seen)
@@ -84,6 +87,17 @@ def update(path: Path, change: Callable[[bytes], bytes]) -> None:
         fix = _WAYS_OUT.get(error.errno or 0, "mend that, then try again")
         raise NotChanged(f"{path} can't be replaced: {error.strerror}; it is unchanged", fix=fix) from None
     raise NotChanged(f"{path} keeps changing while we write", fix="find out who writes it, then try again")
+
+
+def sweep(path: Path) -> None:
+    """Take away what a killed write has left beside the file, unless somebody is writing now."""
+    with contextlib.suppress(OSError, RunbookError), _locked(path):
+        _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_SUFFIX}"):
+        left.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -107,7 +121,7 @@ def _locked(path: Path) -> Iterator[os.stat_result]:
 
 def _replace(path: Path, seen: bytes, wanted: bytes, stat: os.stat_result) -> bool:
     """Put ``wanted`` in the file's place; False when it no longer holds ``seen``."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".runbook", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(wanted)

@@ -76,25 +76,19 @@ def opened(map_id: int) -> Iterator[int]:
         os.close(fd)
 
 
-def find(map_id: int, name: str) -> Variable:
-    """Where the variable lies, by the map's type data (BTF).
+def variables(map_id: int) -> dict[str, Variable]:
+    """All variables of the map by name, by its type data (BTF); none for any other map.
 
     Raises:
-        NotChanged: There is no such variable, or it is no integer.
         OSError: As ``opened``.
     """
     with opened(map_id) as fd:
         info = _info(fd)
     members = _members(info) if info.btf_id else {}
-    if name not in members:
-        known = ", ".join(sorted(members)) or "none: the map has no type data"
-        raise NotChanged(
-            f"BPF map {map_id} has no variable {name!r}", fix=f"correct the profile; it has: {known}"
-        )
-    offset, size, signed = members[name]
-    if (size, signed) not in _STORES:
-        raise NotChanged(f"BPF variable {name} is no integer ({size} bytes)", fix="correct the profile")
-    return Variable(map_id=map_id, offset=offset, size=size, signed=signed)
+    return {
+        name: Variable(map_id=map_id, offset=offset, size=size, signed=signed)
+        for name, (offset, size, signed) in members.items()
+    }
 
 
 def load(variable: Variable) -> int:
@@ -112,7 +106,9 @@ def store(variable: Variable, expected: int, value: int) -> bool:
 
     Between the look and the store lie about 100 ns in which the agent could write.
     """
-    kind = _STORES[variable.size, variable.signed]
+    kind = _STORES.get((variable.size, variable.signed))
+    if kind is None:
+        raise NotChanged(f"a variable of {variable.size} bytes is no integer", fix="correct the profile")
     if kind(value).value != value:
         raise NotChanged(f"{value} does not fit into {variable.size} bytes", fix="choose a smaller value")
     with _mapped(variable.map_id, writable=True) as memory:

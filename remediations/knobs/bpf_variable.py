@@ -8,7 +8,7 @@ Not here: finding and storing (``bpf_map``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from engine.errors import ChangedSince, RunbookError
 from engine.values import Change, Knob, KnobValue, Setting, Target
@@ -26,14 +26,13 @@ class BpfVariable:
         source = f"BPF variable {knob.path}"
         try:
             value = bpf_map.load(_find(knob, target))
-        except (RunbookError, OSError) as error:
-            why = error.problem if isinstance(error, RunbookError) else _explain(error, knob)
-            return KnobValue(source=source, missing=why)
+        except RunbookError as error:
+            return KnobValue(source=source, missing=f"{error.problem} ({error.fix})")
         return KnobValue(value=value, raw=str(value), effective=value, source=source)
 
     def capture(self, change: Change, target: Target) -> dict[str, Setting]:
         """The value, and where the variable lies."""
-        variable = self._variable(change.knob, target)
+        variable = _find(change.knob, target)
         value = bpf_map.load(variable)
         if value != change.before:
             raise _since(change, value)
@@ -41,84 +40,78 @@ class BpfVariable:
 
     def write(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> None:  # noqa: ARG002
         """Store the variable alone, if it still holds the value before."""
-        self._store(change, target, change.before, change.after)
+        _store(_find(change.knob, target), change, change.before, change.after)
 
     def state(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> State:
         """A variable that went with its process counts as ``before``."""
-        try:
-            value = bpf_map.load(self._variable(change.knob, target))
-        except NotChanged:
-            if _gone(change.knob, target):
-                return "before"
-            raise
-        if value == change.after:
-            return "after"
-        restarted = _map_id(change.knob, target) != captured.get("map_id")
-        return "before" if value == change.before or restarted else "other"
+        variable = _present(change, target, captured)
+        return "before" if variable is None else _state(change, variable, captured)
 
     def restore(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> Restored:
         """Store the value before, if ours still stands there."""
-        state = self.state(change, target, captured)
-        if state == "before":
-            restarted = _map_id(change.knob, target) != captured.get("map_id") or _gone(change.knob, target)
+        variable = _present(change, target, captured)
+        if variable is None or variable.map_id != captured["map_id"]:
             note = f"{change.knob.path} went with the process that held it: nothing to undo"
-            return Restored(reload=False, note=note if restarted else "")
-        if state == "other":
-            raise _since(change, bpf_map.load(self._variable(change.knob, target)))
-        self._store(change, target, change.after, change.before)
+            return Restored(reload=False, note=note)
+        match _state(change, variable, captured):
+            case "other":
+                raise _since(change, bpf_map.load(variable))
+            case "after":
+                _store(variable, change, change.after, change.before)
         return Restored(reload=False)
-
-    def _variable(self, knob: Knob, target: Target) -> bpf_map.Variable:
-        try:
-            return _find(knob, target)
-        except OSError as error:
-            raise NotChanged(
-                _explain(error, knob), fix="check that the agent runs, and run as root"
-            ) from None
-
-    def _store(self, change: Change, target: Target, expected: Setting, value: Setting) -> None:
-        if not isinstance(expected, int) or not isinstance(value, int):
-            raise NotChanged(f"{change.knob.path} takes whole numbers only", fix="correct the profile")
-        variable = self._variable(change.knob, target)
-        try:
-            stored = bpf_map.store(variable, expected, value)
-        except OSError as error:
-            raise NotChanged(_explain(error, change.knob), fix="run as root") from None
-        if not stored:
-            raise _since(change, bpf_map.load(variable))
 
 
 def _find(knob: Knob, target: Target) -> bpf_map.Variable:
-    return bpf_map.find(_map_id(knob, target), knob.path)
+    """In the map that the profile names, else in the first of the agent's maps that has the name.
+
+    Raises:
+        NotChanged: None has it, or we may not look.
+    """
+    map_ids = (knob.map_id,) if knob.map_id else target.map_ids
+    found, names = _look(map_ids, knob.path)
+    if found is None:
+        raise NotChanged(
+            f"no BPF map of {target.name} has a variable {knob.path!r}",
+            fix=f"check that the agent runs, and its profile; it has: {', '.join(sorted(names)) or 'none'}",
+        )
+    return found
 
 
-def _map_id(knob: Knob, target: Target) -> int:
-    """The map of the target as found now: a restarted agent has another than the journal says."""
-    now = target.knobs.get(knob.name)
-    for candidate in (now, now.live if now else None):
-        if (
-            candidate
-            and (candidate.backend, candidate.path) == (knob.backend, knob.path)
-            and candidate.map_id
-        ):
-            return candidate.map_id
-    return knob.map_id
+def _look(map_ids: Iterable[int], name: str) -> tuple[bpf_map.Variable | None, set[str]]:
+    """The variable, or None and the names that there are. Maps that are gone have none."""
+    names: set[str] = set()
+    for map_id in map_ids:
+        try:
+            there = bpf_map.variables(map_id)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise NotChanged(
+                f"BPF variable {name} can't be reached: {error.strerror}", fix="run as root"
+            ) from None
+        if name in there:
+            return there[name], names
+        names.update(there)
+    return None, names
 
 
-def _gone(knob: Knob, target: Target) -> bool:
-    try:
-        with bpf_map.opened(_map_id(knob, target)):
-            return False
-    except OSError as error:
-        return isinstance(error, FileNotFoundError)
+def _present(change: Change, target: Target, captured: Mapping[str, Setting]) -> bpf_map.Variable | None:
+    """The variable that was captured; else its successor in a restarted agent; None when gone."""
+    return _look((int(str(captured["map_id"])), *target.map_ids), change.knob.path)[0]
 
 
-def _explain(error: OSError, knob: Knob) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"BPF map {knob.map_id}, which held {knob.path}, is gone: its process has ended"
-    if isinstance(error, PermissionError):
-        return f"BPF variable {knob.path} may not be touched: {error.strerror} (needs CAP_SYS_ADMIN)"
-    return f"BPF variable {knob.path} can't be reached: {error.strerror}"
+def _state(change: Change, variable: bpf_map.Variable, captured: Mapping[str, Setting]) -> State:
+    if variable.map_id != captured["map_id"]:
+        return "before"  # another process's: ours went with the one that held it
+    value = bpf_map.load(variable)
+    return "after" if value == change.after else "before" if value == change.before else "other"
+
+
+def _store(variable: bpf_map.Variable, change: Change, expected: Setting, value: Setting) -> None:
+    if not isinstance(expected, int) or not isinstance(value, int):
+        raise NotChanged(f"{change.knob.path} takes whole numbers only", fix="correct the profile")
+    if not bpf_map.store(variable, expected, value):
+        raise _since(change, bpf_map.load(variable))
 
 
 def _since(change: Change, value: int) -> ChangedSince:

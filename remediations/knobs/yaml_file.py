@@ -16,7 +16,7 @@ from pathlib import Path
 from engine.errors import ChangedSince, RunbookError
 from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import units, yaml_text
-from remediations.knobs.atomic_file import obstacle, update
+from remediations.knobs.atomic_file import obstacle, sweep, update
 from remediations.knobs.backend import NotChanged, Restored, State
 from remediations.knobs.yaml_place import Gap, Key, Place, find
 
@@ -115,6 +115,7 @@ class YamlFile:
         """
         knob, file = change.knob, Path(change.knob.file)
         if _stamp(file) == captured.get("stamp"):
+            sweep(file)
             return Restored(reload=False, note=f"{file} was never changed")
         back_already: list[str] = []
 

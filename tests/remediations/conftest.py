@@ -105,34 +105,59 @@ def seen(short, /, **values):
     return Evidence(probe=short, short=short, target="agent", started_at=0, ended_at=10, readings=readings)
 
 
-BURSTS = dict(
-    in_per_s=20_000.0, burst_in_per_s=200_000.0, service_per_s=50_000.0, out_per_s=18_000.0,
-    dropped_per_s=2_000.0, dropped_ring_per_s=2_000.0, dropped_behind_per_s=0.0, record_bytes=72.0,
-    ring_bytes=262_144.0, burst_bytes=1_500_000.0, fill_peak=1.0, poll_interval_s=0.1, pattern="bursts",
-)  # fmt: skip
-FLOOD = BURSTS | dict(
-    in_per_s=120_000.0, burst_in_per_s=None, out_per_s=50_000.0, dropped_per_s=70_000.0,
-    dropped_ring_per_s=70_000.0, pattern="sustained",
-)  # fmt: skip
-IDLE_HOST = dict(
-    busiest_thread_cores=0.4, host_idle_cores=6.0, host_cpus=8.0, cpu_cores=0.5, cpu_system_cores=0.2,
-    throttled_share=0.0, memory_limit_bytes=512e6, memory_left_bytes=300e6, context_switches_per_s=10.0,
-)  # fmt: skip
-BUSY_READER = IDLE_HOST | dict(busiest_thread_cores=0.99, cpu_cores=1.0)
-ONE_SOURCE = dict(
-    top_comm="curl", top_share=0.9, top_per_s=108_000.0, rest_per_s=12_000.0, total_per_s=120_000.0
-)
+BURSTS = {
+    "in_per_s": 20_000.0,
+    "burst_in_per_s": 200_000.0,
+    "service_per_s": 50_000.0,
+    "out_per_s": 18_000.0,
+    "dropped_per_s": 2_000.0,
+    "dropped_ring_per_s": 2_000.0,
+    "dropped_behind_per_s": 0.0,
+    "record_bytes": 72.0,
+    "ring_bytes": 262_144.0,
+    "burst_bytes": 1_500_000.0,
+    "fill_peak": 1.0,
+    "poll_interval_s": 0.1,
+    "pattern": "bursts",
+}
+FLOOD = BURSTS | {
+    "in_per_s": 120_000.0,
+    "burst_in_per_s": None,
+    "out_per_s": 50_000.0,
+    "dropped_per_s": 70_000.0,
+    "dropped_ring_per_s": 70_000.0,
+    "pattern": "sustained",
+}
+IDLE_HOST = {
+    "busiest_thread_cores": 0.4,
+    "host_idle_cores": 6.0,
+    "host_cpus": 8.0,
+    "cpu_cores": 0.5,
+    "cpu_system_cores": 0.2,
+    "throttled_share": 0.0,
+    "memory_limit_bytes": 512e6,
+    "memory_left_bytes": 300e6,
+    "context_switches_per_s": 10.0,
+}
+BUSY_READER = IDLE_HOST | {"busiest_thread_cores": 0.99, "cpu_cores": 1.0}
+ONE_SOURCE = {
+    "top_comm": "curl",
+    "top_share": 0.9,
+    "top_per_s": 108_000.0,
+    "rest_per_s": 12_000.0,
+    "total_per_s": 120_000.0,
+}
 
 #: For each remediation, evidence in which it should act.
 ACTS = {
     "ring-buffer-size": (BURSTS, IDLE_HOST),
-    "poll-interval": (BURSTS | dict(burst_in_per_s=30_000.0), IDLE_HOST),
+    "poll-interval": (BURSTS | {"burst_in_per_s": 30_000.0}, IDLE_HOST),
     "wakeup-policy": (BURSTS, IDLE_HOST),
     "workers": (FLOOD, BUSY_READER),
     "batch-size": (FLOOD, BUSY_READER),
     "sampling": (FLOOD, BUSY_READER),
     "event-filter": (FLOOD, BUSY_READER),
-    "cpu-quota": (FLOOD, IDLE_HOST | dict(throttled_share=0.8)),
+    "cpu-quota": (FLOOD, IDLE_HOST | {"throttled_share": 0.8}),
 }
 
 

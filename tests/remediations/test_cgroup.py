@@ -61,7 +61,7 @@ def test_a_quota_that_the_runtime_set_back_is_left_alone(group):
     for name, text in (("cpu.max", "70000 100000"), ("cpu.cfs_quota_us", "70000")):
         if (directory / name).exists():
             (directory / name).write_text(text)
-    with pytest.raises(ChangedSince, match="0.7 cores"):
+    with pytest.raises(ChangedSince, match=r"0\.7 cores"):
         Cgroup().restore(change, AGENT, captured)
 
 

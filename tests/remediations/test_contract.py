@@ -37,7 +37,8 @@ def applied(remediation, case_for, agent):
 def test_it_offers_what_the_contract_asks(remediation):
     """The engine looks for nothing else."""
     assert isinstance(remediation, Remediation)
-    assert remediation.options and all(remediation.options.values())
+    assert remediation.options
+    assert all(remediation.options.values())
 
 
 def test_its_planner_has_no_hands(remediation):
@@ -51,10 +52,15 @@ def test_a_plan_says_everything_an_operator_must_know(remediation, case_for):
     """Before, after, why, prediction with its reckoning, and the way back."""
     plan = remediation.plan(case_for(remediation))
     (change,) = plan.changes
-    assert change.before_text and change.after_text and change.why and change.where and plan.reason
+    assert change.before_text
+    assert change.after_text
+    assert change.why
+    assert change.where
+    assert plan.reason
     assert change.before != change.after
     assert plan.undo_by_hand
-    assert plan.predictions and all(each.arithmetic for each in plan.predictions)
+    assert plan.predictions
+    assert all(each.arithmetic for each in plan.predictions)
     assert plan.loses == change.knob.reload.loses
     assert plan.risk == remediation.risk
 
@@ -223,4 +229,4 @@ def test_the_file_keeps_owner_mode_and_neighbours(remediation, case_for, agent):
 
     after = agent.file.stat()
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
-    assert sorted(os.listdir(agent.file.parent)) == ["agent.yaml", "cgroup"]
+    assert sorted(each.name for each in agent.file.parent.iterdir()) == ["agent.yaml", "cgroup"]

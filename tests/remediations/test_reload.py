@@ -25,7 +25,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body.encode())
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815 - the name that http.server calls
 
     def log_message(self, *_):
         """Quiet."""
@@ -75,7 +75,7 @@ def test_an_unhealthy_agent_is_a_failed_change_with_the_status(agent, clock, ser
     """Written is not yet working."""
     server.answers = lambda path, count: (503, "")
     target = msgspec.structs.replace(agent.target, health_url=server.url + "/healthz")
-    with pytest.raises(ChangeFailed, match="not healthy.*503"):
+    with pytest.raises(ChangeFailed, match=r"not healthy.*503"):
         take_effect(HUP, target, clock, lambda: True)
 
 

@@ -39,7 +39,7 @@ def test_what_a_setting_amounts_to(value, unit, amount):
 )
 def test_what_can_not_be_read_is_an_error(value, unit):
     """A wrong reading would become a wrong size."""
-    with pytest.raises(ValueError, match="expected|is not"):
+    with pytest.raises(ValueError, match=r"expected|is not"):
         effective(value, unit)
 
 

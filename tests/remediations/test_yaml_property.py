@@ -1,7 +1,6 @@
 """Any YAML file: set changes the value and nothing else, undo gives the same bytes."""
 
 import json
-import os
 import tempfile
 from pathlib import Path
 
@@ -112,7 +111,7 @@ def turn(text, path, after):
         between = file.read_bytes()
         assert HANDS.state(change, AGENT, captured) == "after"
         HANDS.restore(change, AGENT, captured)
-        assert os.listdir(place) == ["agent.yaml"]
+        assert list(Path(place).iterdir()) == [file]
         return between, file.read_bytes(), value
 
 
