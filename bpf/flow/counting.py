@@ -12,7 +12,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable
 
-from bpf.flow.sources import LogSource, MapSource, MetricSource, Page, Source, VariableSource
+from bpf.flow import kernel_losses
+from bpf.flow.sources import KernelSource, LogSource, MapSource, MetricSource, Page, Source, VariableSource
 from bpf.logtail import Tail
 from engine.errors import RunbookError
 from engine.values import Counter, Target
@@ -87,7 +88,8 @@ class Counters:
         notes: Sources that could not serve, and why.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, rings: Callable[[], Iterable[int]] = tuple) -> None:
+        """``rings``: ids of the target's rings, for the count in the kernel."""
         self.notes: list[str] = []
         self._page = Page(target.metrics_url)
         self._tail: Tail | None = None
@@ -100,7 +102,10 @@ class Counters:
             best = self._best(c for c in wanted if c.counts == "dropped" and c.stage == stage)
             if best:
                 self.dropped[stage] = best
+        self._count_in_the_kernel(rings)
         self.received = self._best(c for c in wanted if c.counts == "received")
+        if "ring" not in self.dropped:
+            self._ask_kernel()
 
     @property
     def all(self) -> list[Tally]:
@@ -128,6 +133,27 @@ class Counters:
             tally.source.close()
         if self._tail:
             self._tail.close()
+
+    def _ask_kernel(self) -> None:
+        """Where the agent does not count what its ring loses, the kernel may."""
+        source, why_not = kernel_losses.source_for(self._target)
+        if source is None:
+            self.notes.append(f"the kernel does not count the ring's losses: {why_not}")
+            return
+        self.dropped["ring"] = Tally(Counter(counts="dropped", source="bpf-map", name=source.label), source)
+
+    def _count_in_the_kernel(self, rings: Callable[[], Iterable[int]]) -> None:
+        """Where nothing better than a log counts the ring's losses, and the kernel allows it."""
+        best = self.dropped.get("ring")
+        if not list(rings()) or (best and best.source.read() is not None and best.label != LogSource.label):
+            return
+        try:
+            source = KernelSource(rings)
+        except RunbookError as error:
+            self.notes.append(f"{KernelSource.label}: {error.problem.splitlines()[0]}")
+            return
+        counter = Counter(counts="dropped", source="bpf-map", name=KernelSource.label)
+        self.dropped["ring"] = Tally(counter, source)
 
     def _best(self, counters: Iterable[Counter]) -> Tally | None:
         """The first that gives a number now; else the first that may give one yet."""

@@ -57,6 +57,10 @@ class Rings:
                 "rates are over both, the rest is of the one that was seen longer"
             )
 
+    def ids(self) -> list[int]:
+        """Of every ring that was the target's in the window."""
+        return [ring.map_id for ring in (*self.open, *self._retired)]
+
     def seen(self) -> tuple[RingSeen, ...]:
         """What was sampled, old rings first; the tail in which an old one lay idle is cut off."""
         found = []
@@ -86,8 +90,8 @@ class Rings:
                 return RingSamples(name, map_id, RingWatch(map_id))
             if info.type == PERF_EVENT_ARRAY:
                 self.notes.append(
-                    f"{name} is a perf event array: nothing of it can be seen from outside; "
-                    "only the agent's own counters speak for it"
+                    f"{name} is a perf event array: its losses are counted, by the agent or the kernel; "
+                    "its fill and rates are not sampled"
                 )
         except ProbeFailed as error:
             if asked:

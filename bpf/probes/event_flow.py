@@ -3,9 +3,9 @@
 Its promise: it works from outside on any agent, says which source served each number, and an
 agent that reloads or dies in the window is noticed, not averaged over.
 
-Rungs for losses: the agent's BPF counter → its BPF map → its metric → its log line → the time
-for which the ring was full. Rings are seen from kernel 5.8 on. Perf event arrays show nothing
-from outside; only the agent's counters speak for them.
+Rungs for losses: the agent's BPF counter → its BPF map → its metric → failed reserves counted in
+the kernel (5.8 to 6.12) → its log line → the time for which the ring was full; between log and full stands the kernel's own count where it keeps one
+(``bpf.flow.kernel_losses``). Rings are seen from kernel 5.8 on; of perf buffers only the losses.
 
 Not here: what the samples mean (``bpf.flow``), why events are lost (``bpf.diagnoses.event_loss``).
 """
@@ -67,7 +67,7 @@ class EventFlow:
         if target is None:
             raise ProbeFailed("event-flow needs a target", fix="name one with --target")
         rings = Rings(target)
-        counters = Counters(target)
+        counters = Counters(target, rings.ids)
         try:
             return _watch(target, window, rings, counters)
         finally:
