@@ -10,6 +10,7 @@ Not here: the set-up (``tools/setup.sh``), the lab (``bpf/lab``).
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -21,8 +22,11 @@ from types import FrameType
 ROOT = Path(__file__).parents[1]
 RUNBOOK = ROOT / ".venv/bin/runbook"
 STATE = ROOT / "build/demo"
+NAME = "demo"
 REPORT = Path("demo-report.html")
-REHEARSAL = ROOT / "runbooks/examples/events-dropped.rehearsal.yaml"
+RECORDED = ROOT / "tests/rehearsals/events-dropped-burst.json"
+#: A journal and a lab of the demo's own: what else runs on the machine is not touched.
+ENVIRONMENT = {**os.environ, "RUNBOOK_STATE": str(STATE / "journal"), "RUNBOOK_LAB": str(STATE / "lab")}
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -41,12 +45,7 @@ def show(*arguments: str) -> int:
     """Run one command as a person would type it; its exit code. A signal is handed on to it, once."""
     print(f"\n$ runbook {' '.join(arguments)}", flush=True)
     # In a session of its own, so that Ctrl-C reaches it through us alone and not twice.
-    process = subprocess.Popen(
-        [RUNBOOK, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "RUNBOOK_STATE": str(STATE)},
-        start_new_session=True,
-    )
+    process = subprocess.Popen([RUNBOOK, *arguments], cwd=ROOT, env=ENVIRONMENT, start_new_session=True)
     try:
         return process.wait()
     except Stopped as stopped:
@@ -71,21 +70,33 @@ def why_no_bpf() -> str:
 def live() -> int:
     """The real thing."""
     print("A small real eBPF agent starts; its events come in bursts that its ring buffer can't hold.")
-    if code := show("lab", "start", "--fault", "burst"):
-        return code
     try:
-        show("look", "event-flow", "--target", "lab", "--window", "5s")
-        code = show("run", "events-dropped", "--target", "lab", "--yes", "--report", str(REPORT))
+        if code := show("lab", "start", "--fault", "burst", "--name", NAME, "--for", "600"):
+            return code
+        show("lab", "list")
+        agent = f"lab:{agent_pid()}"
+        inputs = ("--input", "window=5s", "--input", "hold=10s")
+        code = show("run", "events-dropped", "--target", agent, "--yes", *inputs, "--report", str(REPORT))
+        show("lab", "list")
+        return code
     finally:
-        show("lab", "stop", "--all")
-    return code
+        show("lab", "stop", NAME)
+
+
+def agent_pid() -> int:
+    """Of the agent that we have started: in our own directory there is no other."""
+    listed = subprocess.run(
+        [RUNBOOK, "lab", "list", "--json"], env=ENVIRONMENT, capture_output=True, check=True
+    )
+    return int(json.loads(listed.stdout)[0]["pid"])
 
 
 def rehearsed(why: str) -> int:
-    """The same run, told from evidence that was recorded on another machine."""
-    print(f"REHEARSAL. BPF can't be used here: {why}.")
-    print("The same run follows from recorded evidence; nothing on this machine is looked at or changed.")
-    return show("rehearse", str(REHEARSAL), "--report", str(REPORT))
+    """The same run, told from evidence that was recorded elsewhere."""
+    print(
+        f"BPF can't be used here: {why}.\nSo the same run is rehearsed from recorded evidence.\n", flush=True
+    )
+    return subprocess.call([sys.executable, ROOT / "tools/rehearse.py", RECORDED, "--report", ROOT / REPORT])
 
 
 def main() -> int:
@@ -101,7 +112,7 @@ def main() -> int:
         return 128 + stopped.number
     finally:
         shutil.rmtree(STATE, ignore_errors=True)
-    if REPORT.exists():
+    if (ROOT / REPORT).exists():
         print(f"\nThe report: {REPORT}")
     return code
 

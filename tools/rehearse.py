@@ -105,7 +105,7 @@ def tell(recorded: Recorded, directory: Path, watcher: record.Watcher) -> record
     """Run the runbook on what was recorded."""
     config = directory / "config.yaml"
     config.write_text(render(FAULTS[recorded.fault].settings))
-    target = standing_in(recorded.target, config)
+    target = standing_in(recorded.target, config, os.getpid())
     stage = Stage(config)
     catalog = installed()
     parts = [part for kind in ("diagnosis", "remediation") for _, part in catalog.each(kind)]
@@ -124,8 +124,8 @@ def tell(recorded: Recorded, directory: Path, watcher: record.Watcher) -> record
         )
 
 
-def standing_in(target: Target, config: Path) -> Target:
-    """The recorded target with this process for its own, its file here, and nothing to reload."""
+def standing_in(target: Target, config: Path, pid: int) -> Target:
+    """The recorded target with another process and file for its own, and nothing to reload."""
     knobs = {
         name: msgspec.structs.replace(
             knob, file=str(config) if knob.file else "", reload=type(knob.reload)(), live=None
@@ -135,7 +135,9 @@ def standing_in(target: Target, config: Path) -> Target:
     }
     return msgspec.structs.replace(
         target,
-        processes=(Process(pid=os.getpid(), comm=LABEL),),
+        name="lab (rehearsal)",
+        ref=f"{target.name}:{config}",
+        processes=(Process(pid=pid, comm="lab-agent"),),
         knobs=knobs,
         config_file=str(config),
         metrics_url="",
@@ -155,7 +157,7 @@ def recorded_from(document: Mapping[str, Any], fault: str) -> Recorded:
     side, target = before, Target(name="", ref="")
     for event in events:
         if isinstance(event, record.TargetFound):
-            target = event.target
+            target = standing_in(event.target, Path("/etc/lab-agent.yaml"), pid=0)
         elif isinstance(event, record.Applied):
             side = after
         elif isinstance(event, record.Seen):
@@ -164,7 +166,7 @@ def recorded_from(document: Mapping[str, Any], fault: str) -> Recorded:
     return Recorded(
         runbook=head["runbook"],
         fault=fault,
-        kernel=head["kernel"],
+        kernel=".".join(head["kernel"].split(".")[:2]),
         inputs=head["inputs"],
         target=target,
         before=before,
@@ -173,13 +175,17 @@ def recorded_from(document: Mapping[str, Any], fault: str) -> Recorded:
 
 
 def thinned(evidence: Evidence) -> Evidence:
-    """The same evidence with fewer samples: each series keeps its highest of every stretch."""
-    return msgspec.structs.replace(
-        evidence, series={name: _thin(each) for name, each in evidence.series.items()}
-    )
+    """The same evidence with fewer samples, and without the machine's other processes."""
+    tables = {
+        name: tuple(row for row in rows if str(row.get("comm", "lab-")).startswith("lab-"))
+        for name, rows in evidence.tables.items()
+    }
+    series = {name: _thin(each) for name, each in evidence.series.items()}
+    return msgspec.structs.replace(evidence, series=series, tables=tables)
 
 
 def _thin(series: Series) -> Series:
+    """The highest sample of every stretch."""
     stretch = -(-len(series.times) // _MOST_SAMPLES)
     kept = []
     for start in range(0, len(series.times), max(1, stretch)):

@@ -95,24 +95,14 @@ def run() -> list[Figure]:
     from figures_kernel import lab  # noqa: PLC0415 - needs root and BPF
 
     first, peak = float("inf"), 0
-    with lab("burst"), tempfile.TemporaryDirectory(dir=BUILD) as state:
+    with lab("burst") as instance, tempfile.TemporaryDirectory(dir=BUILD) as state:
+        pid = str(instance.pid)  # type: ignore[attr-defined]
+        command = [our_runbook(), "run", "events-dropped", "--pid", pid, "--dry-run"]
         for _ in range(3):
             report = Path(state) / "report.json"
             report.unlink(missing_ok=True)
             asked = time.time()
-            spent = spend(
-                [
-                    our_runbook(),
-                    "run",
-                    "events-dropped",
-                    "--target",
-                    "lab",
-                    "--dry-run",
-                    "--report",
-                    str(report),
-                ],
-                env={**os.environ, "RUNBOOK_STATE": state},
-            )
+            spent = spend([*command, "--report", str(report)], env={**os.environ, "RUNBOOK_STATE": state})
             if not report.exists():
                 raise NotYet(f"runbook run ended with {spent.code}: {spent.output.strip()[-400:]}")
             first = min(first, _first_sample(report) - asked)

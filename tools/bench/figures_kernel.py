@@ -8,7 +8,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -168,22 +167,27 @@ def _throughput(url: str, seconds: float) -> float:
     return (after - before) / (ended - began)
 
 
-def _cost(
-    url: str, target: str, probes: list[str], rounds: int = 7, seconds: float = 4.0
-) -> tuple[float, float]:
+def _cost(url: str, pid: int, probes: list[str]) -> tuple[float, float]:
     """Throughput with and without watching, in turns: the median loss as a share, and the plain rate."""
+    rounds, seconds = 7, 4.0
+    runbook = BUILD / f"watch-{len(probes)}.yaml"
+    runbook.write_text(
+        f"runbook: {runbook.stem}\nsummary: For measuring.\n"
+        f"steps:\n  - look: [{', '.join(probes)}]\n    with: {{window: {seconds + 2:g}s}}\n"
+    )
     losses, plain = [], []
     for _ in range(rounds):
         without = _throughput(url, seconds)
         watching = subprocess.Popen(
-            [our_runbook(), "look", *probes, "--target", target, "--window", f"{seconds + 2:g}s", "--json"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            [our_runbook(), "run", str(runbook), "--pid", str(pid), "--json"],
+            env={**os.environ, "RUNBOOK_STATE": str(BUILD / "watch-state")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         time.sleep(1.0)  # past its start
         watched = _throughput(url, seconds)
-        _, complaint = watching.communicate()
-        _must(watching.returncode == 0, f"runbook look: {complaint.decode()[-300:]}")
+        told, _ = watching.communicate()
+        _must(watching.returncode == 0, f"runbook run: {told.decode()[-300:]}")
         losses.append(1 - watched / without)
         plain.append(without)
     return statistics.median(losses), statistics.median(plain)
@@ -193,10 +197,11 @@ def watching() -> list[Figure]:
     """What the agent loses of its throughput at full flood while we look."""
     with lab("flood") as instance:
         url = instance.metrics_url  # type: ignore[attr-defined]
-        target = str(instance.pid)  # type: ignore[attr-defined]
-        off, rate = _cost(url, target, ["event-flow", "process"])
-        on, _ = _cost(url, target, ["event-flow", "process", "program-cost"])
-    note = f"of {rate:,.0f} events/s; {threading.active_count()} threads here"
+        pid = instance.pid  # type: ignore[attr-defined]
+        our_runbook()
+        off, rate = _cost(url, pid, ["event-flow", "process"])
+        on, _ = _cost(url, pid, ["event-flow", "process", "program-cost"])
+    note = f"of {rate:,.0f} events/s"
     return [
         Figure(
             "throughput lost while event-flow and process watch",
