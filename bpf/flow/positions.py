@@ -95,7 +95,7 @@ def fill_of(trace: Trace, record_bytes: float | None) -> Fill:
     whole = trace.seconds or 1.0
     return Fill(
         peak=peak / trace.size,
-        mean=weighted / whole / trace.size,
+        mean=min(weighted / whole, peak) / trace.size,  # sums of floats may end a hair above
         full_share=full_s / whole,
         spells=tuple(spells),
         spare_bytes=trace.size - most,
