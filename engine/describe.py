@@ -48,7 +48,7 @@ def _inputs(runbook: Runbook) -> Iterator[str]:
     if runbook.inputs:
         yield "\ninputs  (--input NAME=VALUE)"
     for name, one in runbook.inputs.items():
-        default = "must be given" if one.default is None else _value(one.default, one.type)
+        default = "must be given" if one.default is None else text.typed(one.default, one.type)
         yield f"  {name:<16} {one.type:<9} {default:<10} {text.plain(one.help)}".rstrip()
 
 
@@ -123,10 +123,5 @@ def _span(seconds: float | str, runbook: Runbook) -> str:
     return (
         seconds
         if known is None
-        else f"{_value(known.default, known.type)} (input {names[1] if names else ''})"
+        else f"{text.typed(known.default, known.type)} (input {names[1] if names else ''})"
     )
-
-
-def _value(value: object, kind: str) -> str:
-    units = {"duration": "s", "bytes": "bytes", "share": "share", "rate": "events/s"}
-    return text.measure(value, units.get(kind, "")) if not isinstance(value, list) else text.setting(value)

@@ -103,6 +103,12 @@ _UNITS: dict[str, Callable[[float], str]] = {
 }
 
 
+def typed(value: object, kind: str) -> str:
+    """An input's value by its type in the runbook: ``10 s`` for a duration, ``64 MiB`` for bytes."""
+    units = {"duration": "s", "bytes": "bytes", "share": "share", "rate": "events/s"}
+    return setting(value) if isinstance(value, list | dict) else measure(value, units.get(kind, ""))
+
+
 def unit_of(name: str) -> str:
     """The unit that a reading's name tells: ``flow.dropped_per_s`` → ``events/s``; else empty."""
     last = name.rpartition(".")[2]

@@ -9,11 +9,13 @@ Not here: what is said (``engine.reports.story``, ``timeline``), drawing (``char
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import record, text
+from engine.errors import RunbookError
 from engine.reports import charts, timeline
 from engine.reports.story import Story, tell
 
@@ -42,6 +44,7 @@ def render(run: record.Run) -> str:
             charts=charts.draw(story.evidence, story.attempts, run.head.started_at, story.ended_at),
             lines=[(event, told) for event in run.events if (told := timeline.line(event)) is not None],
             goal=_goal(story),
+            inputs=_inputs(run.head),
         )
     )
 
@@ -55,6 +58,17 @@ def _goal(story: Story) -> tuple[str, str, str] | None:
     first, last = (goal.values.get(name) for goal in (measured[0], measured[-1]))
     unit = text.unit_of(name)
     return name, text.measure(first, unit), text.measure(last, unit)
+
+
+def _inputs(head: record.RunHead) -> dict[str, str]:
+    """The inputs with the units that the runbook's own text gives them, where it can be read back."""
+    from engine import loader  # noqa: PLC0415 - only for a whole report
+
+    kinds: dict[str, str] = {}
+    with suppress(RunbookError):
+        document = loader.parse(head.runbook_text.encode(), Path(f"{head.runbook}.yaml")).document
+        kinds = {name: str(one.type) for name, one in document.inputs.items()}
+    return {name: text.typed(value, kinds.get(name, "")) for name, value in head.inputs.items()}
 
 
 @cache

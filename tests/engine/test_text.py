@@ -71,6 +71,13 @@ def test_moments_are_utc_and_absent_ones_stay_absent():
     assert text.since(100.0, 167.9) == "+1:07"
 
 
+def test_an_input_shows_the_unit_of_its_type():
+    """67108864 says nothing to whoever typed 64MiB."""
+    assert text.typed(67_108_864, "bytes") == "64 MiB"
+    assert text.typed(10.0, "duration") == "10 s"
+    assert text.typed(["a", "b"], "list") == "a, b"
+
+
 def test_settings_of_any_shape_fit_on_one_line():
     """Filters are lists and mappings; they must not spill into a table as Python literals."""
     assert text.setting({"comms": None, "uids": 0}) == "comms: not set, uids: 0"
