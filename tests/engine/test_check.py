@@ -1,0 +1,162 @@
+"""Whether a runbook means something: every finding at once, each with its place."""
+
+import pytest
+
+from engine import catalog, check, loader
+from engine.errors import DocumentError
+from tests.engine.parts import GOOD, PARTS, load
+
+HEAD = "runbook: good\n"
+GOAL = "goal: {look: event-flow, until: flow.dropped_per_s == 0}\n"
+
+
+def findings(tmp_path, text):
+    loaded = load(tmp_path, text)
+    return [str(one).removeprefix(f"{tmp_path}/good.yaml:") for one in check.check(loaded, PARTS)]
+
+
+def test_a_right_runbook_has_no_findings(tmp_path):
+    """A check that cries wolf is switched off."""
+    assert findings(tmp_path, GOOD) == []
+
+
+def test_shipped_runbooks_pass_against_the_installed_parts():
+    """What we ship must run on what we ship."""
+    for path in loader.shipped().glob("**/*.yaml"):
+        if path.parent.name in ("agents", "alerts") or path.name == "policy.yaml":
+            continue
+        if "\nsteps:" in path.read_text():
+            assert check.check(loader.load(path), catalog.installed()) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            GOOD.replace("look: event-flow", "look: event-flw"),
+            "5:9: there is no probe named 'event-flw' (did you",
+        ),
+        (GOOD.replace("decide: event-loss", "decide: event-los"), "did you mean 'event-loss'?"),
+        (GOOD.replace("change: sampling", "change: samplin"), "did you mean 'sampling'?"),
+        (
+            GOOD.replace("flow.dropped_per_s ==", "flow.droped_per_s =="),
+            "7:10: flow has no field 'droped_per_s' (did you mean 'dropped_per_s'?)",
+        ),
+        (
+            GOOD.replace("flow.dropped_per_s ==", "flw.dropped_per_s =="),
+            "'flw' is not known here (did you mean 'flow'?)",
+        ),
+        (
+            GOOD.replace("flow.dropped_per_s == 0", "flow.dropped_per_s"),
+            "it gives a number, neither true nor false",
+        ),
+        (
+            GOOD.replace("flow.dropped_per_s == 0", "flow.drop_source > 0"),
+            "a text can't be compared with a number",
+        ),
+        (GOOD.replace("flow.dropped_per_s == 0", "flow.dropped_per_s ="), "7:10: unexpected '='"),
+        (
+            GOOD.replace("flow.dropped_per_s == 0", "inputs.window > 1"),
+            "the goal never reads what it looks at (flow)",
+        ),
+        (
+            GOOD.replace("burst-exceeds-buffer", "burst-exceds-buffer"),
+            "no diagnosis before it can name 'burst-exceds-buffer' (did you mean",
+        ),
+        (
+            GOOD.replace("{{ inputs.window }}", "{{ inputs.windw }}"),
+            "inputs has no field 'windw' (did you mean 'window'?)",
+        ),
+        (GOOD.replace("{{ inputs.window }}", "10"), "3:11: warning: input 'window' is never used"),
+        (
+            GOOD.replace("with: {window:", "with: {windw:"),
+            "there is no option 'windw' here (did you mean 'window'?)",
+        ),
+        (
+            GOOD.replace('"{{ inputs.window }}"', '"10s"'),
+            "'10s' is no duration (write it without quotes: 10s)",
+        ),
+        (GOOD.replace("        lease: 2h\n", ""), "warning: sampling loses or hides events on purpose"),
+        (
+            GOOD.replace("when: cause.is", "when: process.cpu_quota_left > 1 and caus.is"),
+            "'caus' is not known here",
+        ),
+        (
+            GOOD.replace("runbook: good", "runbook: other"),
+            "warning: the file is named 'good', the runbook 'other'",
+        ),
+        (GOOD.replace("{{ outcome.sentence }}", "{{ outcome.text }}"), "outcome has no field 'text'"),
+        (HEAD + "steps:\n  - change: sampling\n    lease: 1h\n", "a change without a goal can't be proven"),
+        (HEAD + GOAL + "steps: []\n", "there are no steps"),
+        (
+            HEAD + GOAL + "steps:\n  - decide: event-loss\n    from: [flw]\n",
+            "'flw' was not looked at before (did you mean 'flow'?)",
+        ),
+        (HEAD + "steps:\n  - decide: event-loss\n", "warning: event-loss also reads event-flow"),
+        (
+            HEAD + "steps:\n  - look: [event-flow, process]\n    as: both\n",
+            "one name can't stand for several probes",
+        ),
+        (HEAD + "steps:\n  - look: process\n    as: inputs\n", "'inputs' means something else already"),
+        (
+            HEAD + "steps:\n  - tell: a\n    on_failure: latr\n  - tell: b\n    id: later\n",
+            "did you mean 'later'?",
+        ),
+        (
+            HEAD + "steps:\n  - tell: a\n    id: one\n  - tell: b\n    on_failure: one\n",
+            "could go in circles",
+        ),
+        (HEAD + "steps:\n  - {tell: a, id: x}\n  - {tell: b, id: x}\n", "the id 'x' is taken already"),
+        (HEAD + "steps:\n  - stop: unfixed\n    because: x\n  - tell: b\n", "5:5: warning: never reached"),
+        (HEAD + GOAL + "steps:\n  - try: []\n", "a ladder needs rungs"),
+        (
+            HEAD
+            + GOAL
+            + "steps:\n  - try:\n    - change: ring-buffer-size\n    - change: ring-buffer-size\n",
+            "the same as rung 1",
+        ),
+        (
+            HEAD + GOAL + "steps:\n  - change: ring-buffer-size\n    with: {at_mst: 1MiB}\n",
+            "did you mean 'at_most'?",
+        ),
+        (HEAD + GOAL + "steps:\n  - {change: sampling, keep: never, lease: 1h}\n", "its lease is never used"),
+        (
+            HEAD + "triggers: [{alert: A, matchers: ['severity']}]\nsteps: [{tell: a}]\n",
+            "'severity' is no matcher",
+        ),
+        (
+            HEAD + "triggers: [{alert: A, target: '{{ alert.label.x }}'}]\nsteps: [{tell: a}]\n",
+            "did you mean 'labels'?",
+        ),
+        (HEAD + "triggers: [{alert: A, inputs: {x: z}}]\nsteps: [{tell: a}]\n", "there is no input 'x'"),
+    ],
+)
+def test_each_mistake_is_found_before_a_run(tmp_path, text, says):
+    """At 3 a.m. is the wrong time to learn of a typing error in the third rung."""
+    found = findings(tmp_path, text)
+    assert any(says in line for line in found), found
+
+
+def test_evidence_is_only_there_after_it_was_looked_at(tmp_path):
+    """A condition on what a later step sees would always be unknown."""
+    text = HEAD + "steps:\n  - tell: a\n    when: process.cpu_quota_left > 1\n  - look: process\n"
+    assert any("'process' is not known here" in line for line in findings(tmp_path, text))
+
+
+def test_a_missing_probe_causes_one_finding_and_no_trail(tmp_path):
+    """Ten complaints about one typing error hide the other nine mistakes."""
+    text = HEAD + "steps:\n  - look: quite-other\n  - tell: '{{ other.a }}'\n    when: other.b > 1\n"
+    assert len(findings(tmp_path, text)) == 1
+
+
+def test_require_raises_errors_and_lets_warnings_pass(tmp_path):
+    """A run stops for an error; for a warning it goes on and says it."""
+    warned = load(tmp_path, GOOD.replace("runbook: good", "runbook: other"))
+    assert [one.level for one in check.require(warned, PARTS)] == ["warning"]
+    with pytest.raises(DocumentError, match="event-flw"):
+        check.require(load(tmp_path, GOOD.replace("look: event-flow", "look: event-flw")), PARTS)
+
+
+def test_given_names_are_those_of_all_steps(tmp_path):
+    """A name of a skipped step is unknown in a run, not an error."""
+    assert check.given_names(load(tmp_path, GOOD).document, PARTS) == ("flow", "process", "cause")

@@ -1,0 +1,282 @@
+"""Which agents run here: profiles, processes and BPF owners put together."""
+
+import pytest
+
+from engine import profiles
+from engine.errors import DocumentError, ProbeFailed, TargetAmbiguous, TargetGone, TargetNotFound
+from engine.loader import shipped
+from engine.processes import ProcessTable
+from engine.targets import Finder
+from engine.values import BpfLink, BpfMap, BpfProgram, Inventory
+
+PROFILE = """\
+profile: lab
+match: {comm: lab-agent-with-a-long-name}
+drop_visibility: full
+config: {argument: [--config, -c], otherwise: /etc/lab.yaml}
+metrics: "http://127.0.0.1:{config.metrics.port}/metrics"
+health: "http://127.0.0.1:{config.nothing.here}/healthz"
+log: "{config.log|agent.log}"
+events: {rings: [events_of_a_long_name]}
+counters:
+  - {counts: dropped, stage: ring, source: bpf-variable, name: dropped}
+reload: {by: signal, signal: SIGHUP, settle: 5s, loses: [a, b]}
+facts: {home: "{environment.HOME}", who: "{pid}"}
+knobs:
+  ring-buffer-size:
+    {backend: yaml-file, path: ring.size, unit: pages, default: 256KiB, minimum: 16KiB, maximum: 1024}
+  poll-interval: {backend: yaml-file, path: poll, unit: ms, maximum: 2s, reload: {by: none}}
+  sampling:
+    backend: yaml-file
+    path: sample
+    live: {backend: bpf-variable, path: sample_n}
+  cpu-quota: {backend: cgroup, unit: cores}
+"""
+COMM = "lab-agent-with-"  # what the kernel keeps of it
+
+
+class Machine:
+    """A made-up /proc and a made-up inventory."""
+
+    def __init__(self, root):
+        self.root = root
+        self.maps, self.programs, self.links = [], [], []
+        self.profiles = []
+        (root / "proc").mkdir()
+
+    def profile(self, text=PROFILE):
+        path = self.root / f"{len(self.profiles)}.yaml"
+        path.write_text(text)
+        self.profiles.append(profiles.load(path))
+
+    def process(
+        self, pid, comm=COMM, argv=("agent",), started=100, cgroup="0::/\n", environ="HOME=/root\0", parent=1
+    ):
+        folder = self.root / "proc" / str(pid)
+        folder.mkdir()
+        (folder / "comm").write_text(f"{comm}\n")
+        (folder / "cmdline").write_bytes("\0".join(argv).encode() + b"\0")
+        (folder / "cgroup").write_text(cgroup)
+        (folder / "environ").write_text(environ)
+        (folder / "stat").write_text(f"{pid} ({comm}) S {parent} " + "0 " * 17 + f"{started} 0 0\n")
+        (folder / "cwd").symlink_to(self.root)
+        (folder / "exe").symlink_to(f"/usr/bin/{comm}")
+
+    def holds(self, pid, ring="events_of_a_lon", number=7):
+        self.maps += [
+            BpfMap(id=number, name=ring, type="ringbuf", owners=(pid,)),
+            BpfMap(id=number + 1, name="other", type="hash", owners=(pid,)),
+        ]
+        self.programs.append(BpfProgram(id=number, name="handle", type="tracing", owners=(pid,)))
+        self.links.append(BpfLink(id=number, type="tracing", owners=(pid,)))
+
+    def config(self, text, name="agent.yaml"):
+        path = self.root / name
+        path.write_text(text)
+        return str(path)
+
+    def finder(self, read_inventory=None):
+        def inventory():
+            maps, programs, links = map(tuple, (self.maps, self.programs, self.links))
+            return Inventory(taken_at=0, source="made up", maps=maps, programs=programs, links=links)
+
+        return Finder(
+            self.profiles,
+            read_inventory or inventory,
+            read_processes=lambda: ProcessTable(self.root / "proc"),
+        )
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+@pytest.fixture
+def lab(machine):
+    machine.profile()
+    file = machine.config("metrics: {port: 9435}\nlog: logs/a.log\n")
+    machine.process(10, argv=("agent", "--config", file))
+    machine.holds(10)
+    return machine
+
+
+def test_a_profile_is_filled_in_for_the_process(lab):
+    """Probes and remediations get addresses and files, never placeholders."""
+    target = lab.finder().find()
+    file = f"{lab.root}/agent.yaml"
+    assert (target.name, target.ref, target.pid) == ("lab", f"lab:{file}", 10)
+    assert target.metrics_url == "http://127.0.0.1:9435/metrics"
+    assert target.log_file == f"{lab.root}/logs/a.log"
+    assert target.facts == {"home": "/root", "who": "10"}
+    assert (target.rings, target.map_ids, target.program_ids, target.link_ids) == ((7,), (7, 8), (7,), (7,))
+
+
+def test_what_a_placeholder_can_not_find_leaves_the_field_empty(lab):
+    """Half an address would be asked for, and its error would mislead."""
+    assert lab.finder().find().health_url == ""
+
+
+def test_knobs_have_absolute_files_and_bounds_in_their_own_unit(lab):
+    """A remediation reckons with them as they are."""
+    knobs = lab.finder().find().knobs
+    ring = knobs["ring-buffer-size"]
+    assert (ring.file, ring.default, ring.maximum) == (f"{lab.root}/agent.yaml", "256KiB", 1024.0)
+    assert ring.minimum == 16384 / 4096
+    assert ring.reload.settle_s == 5.0
+    assert knobs["poll-interval"].maximum == 2000.0
+    assert knobs["poll-interval"].reload.by == "none"
+    assert knobs["sampling"].live.backend == "bpf-variable"
+    assert knobs["sampling"].live.reload.by == "none"
+
+
+def test_processes_with_one_configuration_are_one_agent(lab):
+    """A supervisor and its worker are locked, changed and reported together; the BPF owner leads."""
+    lab.process(5, argv=("agent", f"--config={lab.root}/agent.yaml"), started=50)
+    target = lab.finder().find()
+    assert [process.pid for process in target.processes] == [10, 5]
+
+
+def test_two_agents_of_a_profile_are_told_apart(lab):
+    """Changing the wrong one of two is worse than changing none."""
+    lab.process(20, argv=("agent", "-c", lab.config("a: 1\n", "other.yaml")))
+    finder = lab.finder()
+    with pytest.raises(TargetAmbiguous) as error:
+        finder.find()
+    assert "lab:10" in error.value.problem
+    assert "other.yaml" in error.value.problem
+    assert error.value.fix == "pick one: --target lab:10"
+    assert finder.find("lab:20").pid == finder.find(pid=20).pid == 20
+    assert finder.find(f"lab:{lab.root}/other.yaml").pid == 20
+
+
+def test_an_agent_without_profile_is_found_by_what_it_holds(machine):
+    """Strangers' agents can be looked at with no preparation at all."""
+    machine.process(30, comm="bpftrace")
+    machine.holds(30, ring="printf_ring")
+    target = machine.finder().find("bpftrace")
+    assert (target.name, target.profile, target.rings) == ("bpftrace:30", "generic", (7,))
+    assert list(target.knobs) == ["cpu-quota"]
+    assert not target.knobs["cpu-quota"].verified
+
+
+def test_without_a_hint_an_agent_with_a_profile_is_meant(lab):
+    """systemd holds BPF programs on most hosts; nobody means it."""
+    lab.process(1, comm="systemd", parent=0)
+    lab.holds(1, number=90)
+    assert lab.finder().find().name == "lab"
+    assert [one.name for one in lab.finder().find_all()] == ["lab", "systemd:1"]
+
+
+@pytest.mark.parametrize(
+    ("match", "fits"),
+    [
+        ("{exe: '*/bin/other'}", True),
+        ("{exe: '/opt/*'}", False),
+        ("{argv: '--mode=(fast|slow)'}", True),
+        ("{unit: agent}", True),
+        ("{unit: agen}", False),
+        ("{map: events_of_a_long_name}", True),
+        ("{program: handle}", True),
+        ("{program: handle, comm: nobody}", False),
+    ],
+)
+def test_a_process_must_fit_all_that_a_profile_asks(machine, match, fits):
+    """One loose match would put a stranger's process under our knobs."""
+    machine.profile(f"profile: it\nmatch: {match}\n")
+    machine.process(40, "other", ("other", "--mode=fast"), cgroup="0::/system.slice/agent.service\n")
+    machine.holds(40)
+    assert (machine.finder().find_all()[0].profile == "it") is fits
+
+
+def test_a_restarted_agent_is_the_same_target(lab):
+    """After a reload by restart the run goes on with the new process."""
+    finder = lab.finder()
+    before = finder.find()
+    (lab.root / "proc" / "10").rename(lab.root / "gone")
+    lab.process(11, argv=("agent", "--config", f"{lab.root}/agent.yaml"), started=999)
+    after = finder.refind(before)
+    assert (after.ref, after.pid) == (before.ref, 11)
+
+
+def test_an_agent_that_ended_is_gone(lab):
+    """A change is not made to whatever now has its pid."""
+    finder = lab.finder()
+    before = finder.find()
+    (lab.root / "proc" / "10").rename(lab.root / "gone")
+    with pytest.raises(TargetGone):
+        finder.refind(before)
+
+
+@pytest.mark.parametrize(
+    ("hint", "says", "fix"),
+    [
+        ({"name": "lba"}, "no running agent is 'lba'", "did you mean 'lab'?"),
+        ({"name": "quite-other"}, "no running agent is", "runbook targets"),
+        ({"pid": 999}, "no process has the pid 999", "runbook targets"),
+        ({"pid": 50}, "holds no BPF objects", "runbook targets"),
+    ],
+)
+def test_a_hint_that_fits_nothing_is_answered(lab, hint, says, fix):
+    """The operator learns what there is to choose from."""
+    lab.process(50, comm="bash")
+    with pytest.raises(TargetNotFound, match=says) as error:
+        lab.finder().find(**hint)
+    assert fix in error.value.fix
+
+
+def test_without_the_right_to_list_bpf_objects_profiles_still_match(lab):
+    """Could-not-look is a note, not an empty host."""
+
+    def refused():
+        raise ProbeFailed("not root", fix="use sudo")
+
+    finder = lab.finder(refused)
+    assert finder.find().name == "lab"
+    assert "not root" in finder.notes[0]
+    with pytest.raises(TargetNotFound, match="not root"):
+        finder.find("falco")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("profile: x\nmatch: {}\n", ":2:8: nothing to match by"),
+        ("profile: x\nmatch: {argv: '('}\n", ":2:15: '(' is no regular expression"),
+        ("profile: x\nmatch: {comm: a}\nknobs: {workers: {backend: yaml-file}}\n", "'path' is missing"),
+        ("profile: x\nmatch: {com: a}\n", "unknown key 'com' (did you mean 'comm'?)"),
+        (
+            "profile: x\nmatch: {comm: a}\ncounters: [{counts: lost, source: log, name: a}]\n",
+            "'lost' is not known here",
+        ),
+        ("profile: x\nmatch: {comm: a}\nknobs: {a: {backend: cgroup, unit: MB}}\n", "'MB' is not known here"),
+    ],
+)
+def test_a_wrong_profile_is_explained(tmp_path, text, says):
+    """A profile is the one thing that operators of other agents must write."""
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(DocumentError) as error:
+        profiles.load(path)
+    assert says in error.value.problem
+
+
+def test_an_operators_profile_overrides_the_shipped_one(tmp_path):
+    """A shipped profile can be corrected without touching the package."""
+    (tmp_path / "lab.yaml").write_text("profile: lab\nmatch: {comm: mine}\n")
+    found = profiles.available(environment={"RUNBOOK_PROFILES": str(tmp_path), "HOME": "/nowhere"})
+    assert found["lab"] == tmp_path / "lab.yaml"
+
+
+def test_one_broken_profile_does_not_hide_the_others(tmp_path):
+    """It is reported and left out."""
+    (tmp_path / "bad.yaml").write_text("profile: bad\n")
+    known, complaints = profiles.load_all(environment={"RUNBOOK_PROFILES": str(tmp_path), "HOME": "/nowhere"})
+    assert "lab" in [profile.profile for profile in known]
+    assert "'match' is missing" in complaints[0]
+
+
+def test_shipped_profiles_are_right():
+    """Each one loads and bears the name of its file."""
+    for path in (shipped() / "agents").glob("*.yaml"):
+        assert profiles.load(path).profile == path.stem
