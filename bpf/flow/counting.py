@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable, Iterable
 
 from bpf.flow import kernel_losses
-from bpf.flow.sources import KernelSource, LogSource, MapSource, MetricSource, Page, Source, VariableSource
+from bpf.flow.sources import LogSource, MapSource, MetricSource, Page, Source, VariableSource
 from bpf.logtail import Tail
 from engine.errors import RunbookError
 from engine.values import Counter, Target
@@ -88,8 +88,7 @@ class Counters:
         notes: Sources that could not serve, and why.
     """
 
-    def __init__(self, target: Target, rings: Callable[[], Iterable[int]] = tuple) -> None:
-        """``rings``: ids of the target's rings, for the count in the kernel."""
+    def __init__(self, target: Target) -> None:
         self.notes: list[str] = []
         self._page = Page(target.metrics_url)
         self._tail: Tail | None = None
@@ -102,9 +101,8 @@ class Counters:
             best = self._best(c for c in wanted if c.counts == "dropped" and c.stage == stage)
             if best:
                 self.dropped[stage] = best
-        self._count_in_the_kernel(rings)
         self.received = self._best(c for c in wanted if c.counts == "received")
-        if "ring" not in self.dropped:
+        if "ring" not in self.dropped or self.dropped["ring"].source.read() is None:
             self._ask_kernel()
 
     @property
@@ -141,19 +139,6 @@ class Counters:
             self.notes.append(f"the kernel does not count the ring's losses: {why_not}")
             return
         self.dropped["ring"] = Tally(Counter(counts="dropped", source="bpf-map", name=source.label), source)
-
-    def _count_in_the_kernel(self, rings: Callable[[], Iterable[int]]) -> None:
-        """Where nothing better than a log counts the ring's losses, and the kernel allows it."""
-        best = self.dropped.get("ring")
-        if not list(rings()) or (best and best.source.read() is not None and best.label != LogSource.label):
-            return
-        try:
-            source = KernelSource(rings)
-        except RunbookError as error:
-            self.notes.append(f"{KernelSource.label}: {error.problem.splitlines()[0]}")
-            return
-        counter = Counter(counts="dropped", source="bpf-map", name=KernelSource.label)
-        self.dropped["ring"] = Tally(counter, source)
 
     def _best(self, counters: Iterable[Counter]) -> Tally | None:
         """The first that gives a number now; else the first that may give one yet."""

@@ -45,7 +45,7 @@ class Rings:
         mine = {ring.map_id for ring in self.open}
         fresh = [map_id for map_id, kind in held.items() if kind == RINGBUF and map_id not in mine]
         for old in [ring for ring in self.open if ring.map_id in lost]:
-            new = next((ring for ring in map(self._opened, fresh) if ring and ring.name == old.name), None)
+            new = next((ring for map_id in fresh if (ring := self._opened(map_id, named=old.name))), None)
             if new is None:
                 continue
             fresh.remove(new.map_id)
@@ -56,10 +56,6 @@ class Rings:
                 f"the agent replaced ring {old.name} in the window (map {old.map_id} by {new.map_id}): "
                 "rates are over both, the rest is of the one that was seen longer"
             )
-
-    def ids(self) -> list[int]:
-        """Of every ring that was the target's in the window."""
-        return [ring.map_id for ring in (*self.open, *self._retired)]
 
     def seen(self) -> tuple[RingSeen, ...]:
         """What was sampled, old rings first; the tail in which an old one lay idle is cut off."""
@@ -82,10 +78,13 @@ class Rings:
             held.update(held_maps(process.pid))
         return held
 
-    def _opened(self, map_id: int, *, asked: bool = False) -> RingSamples | None:
+    def _opened(self, map_id: int, *, asked: bool = False, named: str = "") -> RingSamples | None:
+        """The ring ``map_id``; None when it is none, or not of that name."""
         try:
             info = map_info(map_id)
             name = info.name.decode(errors="replace")
+            if named and name != named:
+                return None
             if info.type == RINGBUF:
                 return RingSamples(name, map_id, RingWatch(map_id))
             if info.type == PERF_EVENT_ARRAY:

@@ -3,9 +3,8 @@
 Its promise: it works from outside on any agent, says which source served each number, and an
 agent that reloads or dies in the window is noticed, not averaged over.
 
-Rungs for losses: the agent's BPF counter → its BPF map → its metric → failed reserves counted in
-the kernel (5.8 to 6.12) → its log line → the time for which the ring was full; between log and full stands the kernel's own count where it keeps one
-(``bpf.flow.kernel_losses``). Rings are seen from kernel 5.8 on; of perf buffers only the losses.
+Rungs for losses: the agent's BPF counter → its BPF map → its metric → its log line → the kernel's own
+count, where it keeps one (``bpf.flow.kernel_losses``) → the time for which the ring was full. Rings are seen from kernel 5.8 on; of perf buffers only the losses.
 
 Not here: what the samples mean (``bpf.flow``), why events are lost (``bpf.diagnoses.event_loss``).
 """
@@ -26,7 +25,7 @@ from bpf.flow.readings import Seen
 from bpf.flow.rings import Rings
 from bpf.flow.sampling import RingSamples
 from bpf.library import usable
-from bpf.procfs import must_live
+from bpf.procfs import PERF_EVENT_ARRAY, RINGBUF, held_maps, must_live
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Cost, Evidence, Field, Support, Target
@@ -54,7 +53,7 @@ class EventFlow:
         support = usable()
         if support.answer != "yes" or target is None:
             return support
-        if target.rings or target.map_ids or target.counters:
+        if target.rings or target.map_ids or target.counters or _holds_buffers(target):
             return Support(answer="yes", why="ring buffer positions can be mapped, or the agent counts")
         return Support(
             answer="no",
@@ -67,12 +66,18 @@ class EventFlow:
         if target is None:
             raise ProbeFailed("event-flow needs a target", fix="name one with --target")
         rings = Rings(target)
-        counters = Counters(target, rings.ids)
+        counters = Counters(target)
         try:
             return _watch(target, window, rings, counters)
         finally:
             rings.close()
             counters.close()
+
+
+def _holds_buffers(target: Target) -> bool:
+    """Whether its processes hold a ring or perf buffer, whatever the profile knows."""
+    kinds = (kind for process in target.processes for kind in held_maps(process.pid).values())
+    return any(kind in (RINGBUF, PERF_EVENT_ARRAY) for kind in kinds)
 
 
 def _watch(target: Target, window: Window, rings: Rings, counters: Counters) -> Evidence:
