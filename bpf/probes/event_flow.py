@@ -3,8 +3,9 @@
 Its promise: it works from outside on any agent, says which source served each number, and an
 agent that reloads or dies in the window is noticed, not averaged over.
 
-Rungs for losses: the agent's BPF counter → its BPF map → its metric → its log line → the kernel's own
-count, where it keeps one (``bpf.flow.kernel_losses``) → the time for which the ring was full. Rings are seen from kernel 5.8 on; of perf buffers only the losses.
+Rungs for losses: the agent's BPF counter → its BPF map → its metric → its log line → the kernel's
+own count, where it keeps one (``bpf.flow.kernel_losses``) → the time for which the ring was full.
+Rings are seen from kernel 5.8 on; of perf buffers only the losses.
 
 Not here: what the samples mean (``bpf.flow``), why events are lost (``bpf.diagnoses.event_loss``).
 """
