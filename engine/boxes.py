@@ -154,6 +154,8 @@ def ending(event: record.Ended, head: record.RunHead) -> RenderableType:
     hints = Text(f"{cost}\nrunbook report {text.plain(head.id)} --format html -o report.html", style="dim")
     if event.outcome in {"fixed", "mitigated"}:
         hints.append(f"\nrunbook undo {text.plain(head.id)}")
+    if event.outcome == "mitigated":
+        hints.append(f"\nrunbook keep {text.plain(head.id)}    (else it is taken back when its time is up)")
     label = Text(f" {event.outcome} ", style=f"bold reverse {tone}")
     box = Panel(
         Group(words, hints), title=label, title_align="left", box=ROUNDED, border_style=tone, padding=(0, 1)

@@ -8,6 +8,8 @@ Not here: the run (``engine.runner``), the command line (``engine.commands.run``
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,7 +73,36 @@ def launch(wish: Wish, watcher: Watcher) -> Run:
             target=found,
             dry_run=wish.dry_run,
         )
-        return run(order, everything)
+        done = run(order, everything)
+        if any(one.state == "leased" for one in everything.journal.attempts(done.head.id)):
+            keep_watch(everything.journal.directory)
+        return done
+
+
+def keep_watch(state: Path) -> None:
+    """Start a process of its own that ends leases when their time is up, and then itself.
+
+    It outlives this one and the terminal. Should it be killed, ``runbook undo --leases`` does the
+    same at any later time.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "engine.cli",
+        "undo",
+        "--leases",
+        "--wait",
+        "--state",
+        str(state.absolute()),
+    ]
+    subprocess.Popen(
+        command,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 @contextmanager

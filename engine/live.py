@@ -85,7 +85,8 @@ class Plain:
         """One line, or none when another event tells it better."""
         if isinstance(event, record.StepStarted):
             takes = f" (takes {text.span(event.seconds)})" if event.seconds else ""
-            self._say(event.at, f"... {event.title}{f': {event.action}' if event.action else ''}{takes}")
+            title, action = timeline.at_work(event)
+            self._say(event.at, f"... {title}{f': {action}' if action else ''}{takes}")
             return
         line = timeline.line(event)
         if line is not None:

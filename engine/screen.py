@@ -137,8 +137,8 @@ class Screen:
             row.add_column(width=3)
             row.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
             row.add_column(justify="right", no_wrap=True)
-            title = Text(text.plain(step.title), style="bold")
-            title.append(f"  {text.plain(step.action)}" if step.action else "", style="not bold dim")
+            name, action = timeline.at_work(step)
+            title = Text(name, style="bold").append(f"  {action}" if action else "", style="not bold dim")
             row.add_row(Padding(self._spinner, (0, 0, 0, 2)), title, self._progress(step.seconds, gone))
             numbers = "   ".join(f"{name} {value}" for name, value in list(self._numbers.items())[-_NUMBERS:])
             below = Padding(

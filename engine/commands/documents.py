@@ -125,6 +125,6 @@ def schema(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="runbook, profile or policy.")] = "runbook",
 ) -> None:
     """Print the JSON Schema of runbooks and profiles, for editors."""
-    from engine import schema as schemas  # noqa: PLC0415
+    from engine.schema import schema as build  # noqa: PLC0415
 
-    emit(schemas.schema(kind))
+    emit(build(kind))

@@ -64,6 +64,12 @@ def measured(event: record.GoalMeasured) -> str:
     )
 
 
+def at_work(event: record.StepStarted) -> tuple[str, str]:
+    """A step's title, and what it does where the title does not say so already."""
+    title, action = text.plain(event.title), text.plain(event.action)
+    return title, "" if title.startswith(action) else action
+
+
 @singledispatch
 def line(event: record.Event) -> Line | None:  # noqa: ARG001 - each kind of event has its own below
     """The line of an event; None for one that another line already tells."""
@@ -156,6 +162,8 @@ def _(event: record.Judged) -> Line:
     because = "; ".join(text.plain(d.because) for d in event.decisions if d.answer == event.answer != "allow")
     if event.answer == "deny":
         return Line("bad", "held back by the guards", because)
+    if event.answer == "ask" and not event.by:
+        return Line("warn", "waits for a yes", because)
     by = f" by {text.plain(event.by)}" if event.by else ""
     return Line("note", f"allowed{by}", because or f"{text.several(len(event.decisions), 'guard')} agreed")
 
