@@ -104,6 +104,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     STATE.mkdir(parents=True, exist_ok=True)
+    (ROOT / REPORT).unlink(missing_ok=True)
     try:
         why = why_no_bpf()
         code = rehearsed(why) if why else live()

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from engine import check, loader
+from engine import check, loader, profiles
 from engine.catalog import installed
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 
 
-def runbooks_in(text: str) -> list[str]:
-    """The whole runbooks among the YAML blocks of a document."""
+def yaml_in(text: str, kind: str) -> dict[str, str]:
+    """The whole documents of a kind (``runbook``, ``profile``) among the YAML blocks of a text, by name."""
     blocks = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [block for block in blocks if re.search(r"^runbook:", block, re.MULTILINE)]
+    named = ((re.search(rf"^{kind}: *([\w-]+)", block, re.MULTILINE), block) for block in blocks)
+    return {found[1]: block for found, block in named if found}
 
 
 def test_the_readme_opens_with_the_two_commands():
@@ -31,15 +32,23 @@ def test_the_readme_opens_with_the_two_commands():
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_runbooks_in_the_documents_pass_the_check(document, tmp_path):
     """A reader copies examples: each must be accepted as it stands."""
-    for text in runbooks_in(document.read_text()):
-        name = re.search(r"^runbook: *([\w-]+)", text, re.MULTILINE)[1]
+    for name, text in yaml_in(document.read_text(), "runbook").items():
         path = tmp_path / f"{name}.yaml"
         path.write_text(text)
         findings = check.check(loader.load(path), installed())
         assert not [str(finding) for finding in findings], document
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "README.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_profiles_in_the_documents_are_accepted(document, tmp_path):
+    """The first profile that somebody writes is copied from here."""
+    for name, text in yaml_in(document.read_text(), "profile").items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text)
+        assert profiles.load(path).profile == name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_files_that_the_documents_name_are_there(document):
     """A path in backticks that starts in this repository leads somewhere."""
     rooms = "|".join(["engine", "bpf", "remediations", "runbooks", "docs", "tools", "tests"])
