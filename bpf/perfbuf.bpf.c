@@ -20,6 +20,7 @@ struct told {
 };
 
 struct ring {
+	u64 event; /* which one: several descriptors may be of the same */
 	u32 fd, cpu;
 	u64 size, head, tail;
 	s64 lost; /* -1: this kernel keeps no count */
@@ -49,6 +50,7 @@ int rings(struct bpf_iter__task_file *ctx)
 	page = BPF_CORE_READ(event, rb, user_page);
 	if (!page || BPF_CORE_READ(event, attr.type) != SOFTWARE || BPF_CORE_READ(event, attr.config) != SW_BPF_OUTPUT)
 		return 0;
+	ring.event = (u64)event;
 	ring.fd = ctx->fd;
 	ring.cpu = BPF_CORE_READ(event, cpu);
 	ring.size = BPF_CORE_READ(page, data_size);

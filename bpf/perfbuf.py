@@ -22,7 +22,7 @@ from bpf.libbpf import BpfError, BpfObject, check, library
 
 _OBJECT = Path(__file__).with_name("perfbuf.bpf.o")
 _TOLD = struct.Struct("=QII")
-_RING = struct.Struct("=IIQQQq")
+_RING = struct.Struct("=QIIQQQq")
 
 
 class PerfRing(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,10 +84,11 @@ class PerfWatch:
 
     def read(self) -> tuple[PerfRing, ...]:
         """Every ring of the process now; none when its perf events carry no BPF output."""
-        return tuple(
-            PerfRing(fd=fd, cpu=cpu, size=size, head=head, tail=tail, lost=lost if lost >= 0 else None)
-            for fd, cpu, size, head, tail, lost in _RING.iter_unpack(self._link.read())
-        )
+        rings = {
+            event: PerfRing(fd=fd, cpu=cpu, size=size, head=head, tail=tail, lost=lost if lost >= 0 else None)
+            for event, fd, cpu, size, head, tail, lost in _RING.iter_unpack(self._link.read())
+        }
+        return tuple(rings.values())
 
 
 def _perf_descriptors(process: Path) -> Iterator[int]:

@@ -81,7 +81,8 @@ int on_event(struct bpf_raw_tracepoint_args *ctx)
 		call = ctx->args[1];
 	else if (point == POINT_SYS_EXIT)
 		call = CALL_OF((struct pt_regs *)ctx->args[0]);
-	if (only_wanted && !(call < WANTED_WORDS * 64 && wanted[call / 64] >> call % 64 & 1))
+	/* Masked as well as compared: older verifiers lose a bound that was checked on the low half. */
+	if (only_wanted && (call >= WANTED_WORDS * 64 || !(wanted[call / 64 & (WANTED_WORDS - 1)] >> call % 64 & 1)))
 		return 0;
 	return count(call);
 }

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from bpf import attach_points, syscall_names
 from bpf.libbpf import BpfError, BpfObject, statistics
 from bpf.perfbuf import PerfWatch
-from bpf.probes.event_sources import EventSources
+from bpf.probes.event_sources import Counter, EventSources
 from bpf.probes.kernel_facts import KernelFacts
 from bpf.probes.program_cost import ProgramCost
 from bpf.syscall import MapInfo, ProgramInfo, ask, program_info
@@ -95,6 +96,24 @@ def test_event_sources_names_the_process_and_the_call(sample: Sample, caller: in
     assert rows[caller]["comm"].startswith("python")
     assert "getppid" in [row["syscall"] for row in sources.tables["syscalls"]]
     assert sources.number("total_per_s") == pytest.approx(cost.number("runs_per_s"), rel=0.1)
+
+
+def test_single_system_calls_are_counted_alone(caller: int) -> None:
+    """An agent on sys_enter_getppid is given no other call."""
+    wanted = attach_points.of(
+        ["tracepoint syscalls/sys_enter_getppid", "tracepoint syscalls/sys_enter_mseal"]
+    )
+    (place,) = wanted.countable
+    counter = Counter(place)
+    try:
+        deadline = time.monotonic() + 10
+        while not (seen := counter.read()):
+            assert time.monotonic() < deadline
+        names = {syscall_names.name_of(call) for _, call in seen}
+    finally:
+        counter.close()
+    assert names == {"getppid"}
+    assert caller in {pid for pid, _ in seen}
 
 
 def test_an_attach_point_that_can_not_be_counted_is_said_and_not_guessed() -> None:
