@@ -15,7 +15,7 @@ from typing import Annotated
 
 import msgspec
 
-from engine.values import Plan, Prediction
+from engine.values import Plan
 from remediations.knob_change import KnobChange
 from remediations.options import says
 from remediations.overload import losses, overload, service
@@ -66,7 +66,6 @@ class CpuQuotaPlanner(KnobPlanner[Options]):
             f"quota {now:g} → {quota:g} cores: {why}",
             (
                 losses(asked, seen, seen.arriving, managed),
-                _throttling(throttled, quota / wanted),
                 service(asked, managed, f"{seen.managed:,.0f} · {quota:g} / {now:g}"),
             ),
             risk="medium",
@@ -78,17 +77,6 @@ class CpuQuota(KnobChange):
     """Remediation ``cpu-quota``."""
 
     planner = CpuQuotaPlanner()
-
-
-def _throttling(before: float, met: float) -> Prediction:
-    return Prediction(
-        measure="process.throttled_share",
-        before=before,
-        after=0.05 if met >= 0.999 else before,
-        unit="share",
-        at_most=True,
-        arithmetic="the quota is what 70 % load needs" if met >= 0.999 else f"{met:.0%} of what is needed",
-    )
 
 
 def _warnings(quota: float, now: float, host: float) -> tuple[str, ...]:

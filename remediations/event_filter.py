@@ -17,6 +17,17 @@ from remediations.knob_change import KnobChange
 from remediations.options import says
 from remediations.planning import KnobPlanner, Question, change, nothing, plan
 
+#: Two rates that differ by less than this factor count as one: they are measured apart.
+ALIKE = 1.2
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A process name, the events a second that it makes, and all that reach the agent."""
+
+    comm: str
+    per_s: float
+    arriving: float
+
 
 class Options(msgspec.Struct, frozen=True):
     """Options of ``with``."""
@@ -36,29 +47,26 @@ class EventFilterPlanner(KnobPlanner[Options]):
 
     def decide(self, asked: Question[Options]) -> Plan:
         """Add the top process's name to the list of those left out."""
-        name = asked.case.text("sources.top_comm")
-        if not name:
-            nothing("who makes the events is unknown: sources.top_comm was not measured")
-        share, total = asked.need("sources.top_share"), asked.need("sources.total_per_s")
+        source = _loudest(asked)
+        name, share = source.comm, source.per_s / source.arriving
         if share < asked.options.share:
             nothing(
-                f"no source stands out: the first, {name}, makes {share:.0%} of the events,"
-                f" under {asked.options.share:.0%}"
+                f"no source stands out: {name} makes {share:.0%} of the events,"
+                f" and it takes {asked.options.share:.0%}"
             )
         if name in [word.strip() for word in asked.options.never.split(",")]:
             nothing(f"{name} makes {share:.0%} of the events, and must never be left out ('never')")
         left_out = _names(asked)
         if name in left_out:
             nothing(f"{name} is left out already, and still makes {share:.0%} of the events")
-        rest = asked.number("sources.rest_per_s")
-        rest = total * (1 - share) if rest is None else rest
-        why = f"{name} makes {share:.0%} of the events ({share * total:,.0f} of {total:,.0f}/s)"
+        rest = source.arriving - source.per_s
+        why = f"{name} makes {share:.0%} of the events ({source.per_s:,.0f} of {source.arriving:,.0f}/s)"
         return plan(
             self.name,
             asked,
             (change(asked, [*left_out, name], why),),
             f"leave out {name}: {why}",
-            _predictions(asked, total, rest),
+            _predictions(asked, source, rest),
             risk="medium",
             temporary=True,
             warnings=(
@@ -84,18 +92,36 @@ def _names(asked: Question[Options]) -> list[Scalar]:
     return current
 
 
-def _predictions(asked: Question[Options], total: float, rest: float) -> tuple[Prediction, ...]:
-    """The flow shrinks as the sources do: by rest / total."""
-    arriving = asked.number("flow.in_per_s")
-    after = rest if arriving is None else arriving * rest / total if total else rest
+def _loudest(asked: Question[Options]) -> Source:
+    """The process that makes most of the events that reach the agent.
+
+    Sources are counted before the agent's own filters. When far more pass there than arrive, only
+    a process that makes no more than what arrives can be among them with all of its events.
+    """
+    arriving, passing = asked.need("flow.in_per_s"), asked.need("sources.total_per_s")
+    rows = asked.case.evidence["sources"].tables.get("processes", ())
+    made = [(str(row["comm"]), float(rate)) for row in rows if isinstance(rate := row["per_s"], (int, float))]
+    if not made:
+        made = [(asked.case.text("sources.top_comm") or "", asked.need("sources.top_per_s"))]
+    if passing > ALIKE * arriving:
+        made = [(comm, rate) for comm, rate in made if rate <= ALIKE * arriving]
+        passing = arriving
+    comm, rate = max(made, key=lambda one: one[1], default=("", 0.0))
+    if not comm or not arriving:
+        nothing("who makes the events that reach the agent can't be told: it filters most of what passes")
+    return Source(comm, min(arriving, rate * arriving / passing), arriving)
+
+
+def _predictions(asked: Question[Options], source: Source, rest: float) -> tuple[Prediction, ...]:
+    """The flow falls to what the others make."""
     found = [
         Prediction(
             measure="flow.in_per_s",
-            before=arriving,
-            after=after,
+            before=source.arriving,
+            after=rest,
             unit="events/s",
             at_most=True,
-            arithmetic=f"{arriving or total:,.0f}/s · {rest:,.0f} / {total:,.0f} that others make",
+            arithmetic=f"{source.arriving:,.0f} − {source.per_s:,.0f}",
         )
     ]
     managed = asked.number("flow.service_per_s")
@@ -104,10 +130,10 @@ def _predictions(asked: Question[Options], total: float, rest: float) -> tuple[P
             Prediction(
                 measure="flow.dropped_per_s",
                 before=asked.number("flow.dropped_per_s"),
-                after=max(0.0, after - managed),
+                after=max(0.0, rest - managed),
                 unit="events/s",
                 at_most=True,
-                arithmetic=f"max(0, {after:,.0f} − {managed:,.0f})",
+                arithmetic=f"max(0, {rest:,.0f} − {managed:,.0f})",
             )
         )
     return tuple(found)

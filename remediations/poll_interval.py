@@ -8,6 +8,7 @@ Touches: one setting, and a reload where the agent needs one.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -70,7 +71,7 @@ class PollIntervalPlanner(KnobPlanner[Options]):
     ) -> tuple[int | float | str, float]:
         floor = max(asked.options.floor, asked.bounds[0])
         slowest_step = now_s / asked.options.factor if asked.options.factor else 0.0
-        after, after_s = asked.fit(max(wanted_s, floor, slowest_step), "down")
+        after, after_s = asked.fit(max(_rounded(wanted_s), floor, slowest_step), "down")
         if after_s >= now_s or after_s < floor * 0.999 or not isinstance(after, (int, float, str)):
             nothing(
                 f"the interval is {say_seconds(now_s)}; {say_seconds(wanted_s)} would be needed and"
@@ -85,6 +86,12 @@ class PollInterval(KnobChange):
     """Remediation ``poll-interval``."""
 
     planner = PollIntervalPlanner()
+
+
+def _rounded(seconds: float) -> float:
+    """Down to two digits, as people write intervals."""
+    step = 10.0 ** (math.floor(math.log10(seconds)) - 1)
+    return math.floor(seconds / step + 1e-9) * step
 
 
 def _interval(asked: Question[Options]) -> float:

@@ -53,12 +53,17 @@ class MapInfo(msgspec.Struct, frozen=True):
 
 
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
-    """A variable's place in a map: its offset and size in bytes."""
+    """A variable's place in a map: its offset and size in bytes.
+
+    Attributes:
+        fixed: It can't be changed: ``.rodata``, frozen when the program was loaded.
+    """
 
     map_id: int
     offset: int
     size: int
     signed: bool
+    fixed: bool = False
 
 
 @contextlib.contextmanager
@@ -85,8 +90,9 @@ def variables(map_id: int) -> dict[str, Variable]:
     with opened(map_id) as fd:
         info = _info(fd)
     members = _members(info) if info.btf_id else {}
+    fixed = bool(info.flags & _READ_ONLY_PROGRAM)
     return {
-        name: Variable(map_id=map_id, offset=offset, size=size, signed=signed)
+        name: Variable(map_id=map_id, offset=offset, size=size, signed=signed, fixed=fixed)
         for name, (offset, size, signed) in members.items()
     }
 
@@ -126,11 +132,6 @@ def store(variable: Variable, expected: int, value: int) -> bool:
 def _mapped(map_id: int, *, writable: bool) -> Iterator[mmap.mmap]:
     with opened(map_id) as fd:
         info = _info(fd)
-        if writable and info.flags & _READ_ONLY_PROGRAM:
-            raise NotChanged(
-                f"BPF map {map_id} is read-only (.rodata, frozen at load)",
-                fix="the variable must be 'volatile' in .data or .bss; else change the configuration",
-            )
         if not info.flags & _MMAPABLE:
             raise NotChanged(
                 f"BPF map {map_id} can't be mapped into memory",

@@ -15,6 +15,11 @@ from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import bpf_map
 from remediations.knobs.backend import NotChanged, Restored, State
 
+_FIXED = (
+    "is read-only (.rodata, frozen when the program was loaded)",
+    "it must be 'volatile' in .data or .bss, else change the configuration",
+)
+
 
 class BpfVariable:
     """Backend ``bpf-variable``: the variable ``Knob.path`` in the map ``Knob.map_id``."""
@@ -25,14 +30,18 @@ class BpfVariable:
         """The variable's value now."""
         source = f"BPF variable {knob.path}"
         try:
-            value = bpf_map.load(_find(knob, target))
+            variable = _find(knob, target)
+            value = bpf_map.load(variable)
         except RunbookError as error:
             return KnobValue(source=source, missing=f"{error.problem} ({error.fix})")
-        return KnobValue(value=value, raw=str(value), effective=value, source=source)
+        missing = f"{source} {_FIXED[0]}: {_FIXED[1]}" if variable.fixed else ""
+        return KnobValue(value=value, raw=str(value), effective=value, source=source, missing=missing)
 
     def capture(self, change: Change, target: Target) -> dict[str, Setting]:
         """The value, and where the variable lies."""
         variable = _find(change.knob, target)
+        if variable.fixed:
+            raise NotChanged(f"BPF variable {change.knob.path} {_FIXED[0]}", fix=_FIXED[1])
         value = bpf_map.load(variable)
         if value != change.before:
             raise _since(change, value)
