@@ -107,8 +107,10 @@ def test_single_system_calls_are_counted_alone(caller: int) -> None:
     counter = Counter(place)
     try:
         deadline = time.monotonic() + 10
-        while caller not in {pid for pid, _ in (seen := counter.read())}:
+        seen = counter.read()
+        while caller not in {pid for pid, _ in seen}:
             assert time.monotonic() < deadline
+            seen = counter.read()
         names = {syscall_names.name_of(call) for _, call in seen}
     finally:
         counter.close()
