@@ -94,7 +94,7 @@ def mark_below(node: Any, seen: set[int]) -> None:  # noqa: ANN401 - Jinja's Get
         seen.add(id(node))
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=4096)
 def parse(text: str) -> Parsed:
     """Read a bare expression.
 
@@ -118,7 +118,7 @@ def parse(text: str) -> Parsed:
     return _vetted(Parsed(text, (tree,)))
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=4096)
 def parse_template(text: str) -> Parsed:
     """Read a text with ``{{ … }}`` in it.
 
