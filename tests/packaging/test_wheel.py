@@ -99,6 +99,11 @@ def test_commands_work_from_the_wheel(installed, command):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_shipped_runbooks_come_with_it(installed):
+    """An operator types a name, not a path."""
+    assert "events-dropped" in run(installed, "list").stdout
+
+
 @pytest.mark.kernel
 def test_a_probe_with_a_bpf_object_looks_from_the_wheel(installed):
     """The objects that were built elsewhere load here."""
