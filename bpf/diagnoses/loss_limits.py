@@ -61,20 +61,24 @@ def one_source(f: Facts) -> Cause | None:
         return None
     if f.top_made is None or f.rest is None or f.top_made < ONE_SOURCE * f.arriving:
         return None
-    if f.rest >= 0.95 * f.service:
+    short = (f.waiting or 0.0) >= STARVED and not f.squeezed
+    could = f.full_core_service if short and f.full_core_service else f.service
+    if f.rest >= 0.95 * could:
         return None
     top, part = f.top or "one process", share(f.top_made / f.arriving)
     return Cause(
         name="flood-from-one-source",
         sentence=f"{top} makes {part} of the events ({count(f.top_made)}/s); "
         "without it the reader would keep up",
-        confidence=0.75 if f.filtered else 0.9,
+        confidence=0.75 if f.filtered or short else 0.9,
         explains=f.ring_share,
         speaks_for=(
             f"{top} makes {count(f.top_made)} of {count(f.arriving)} events/s",
-            f"the rest, {count(f.rest)}/s, is less than the {count(f.service)}/s that the reader takes",
+            f"the rest, {count(f.rest)}/s, is less than the {count(could)}/s that the reader "
+            + ("would take with a CPU of its own" if short else "takes"),
         ),
         speaks_against=kept(
+            f"the reader waited for a CPU for {share(f.waiting)} of the time" if short and f.waiting else "",
             f"{count(f.passing)}/s pass where the agent is attached and {count(f.arriving)}/s arrive: "
             f"it filters, and {top} may be among what it leaves out"
             if f.filtered and f.passing
@@ -83,7 +87,7 @@ def one_source(f: Facts) -> Cause | None:
         ),
         arithmetic=(
             f"λ without it = {count(f.arriving)}/s − {count(f.top_made)}/s = {count(f.rest)}/s",
-            f"against μ = {count(f.service)}/s: {share(f.rest / f.service)} of what the reader can take",
+            f"against μ = {count(could)}/s: {share(f.rest / could)} of what the reader can take",
         ),
         settles="whether the events of this process are wanted at all",
     )

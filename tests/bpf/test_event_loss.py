@@ -155,6 +155,15 @@ def test_a_loud_process_that_the_agent_may_filter_out_is_named_with_a_doubt():
     assert "it filters" in first.speaks_against[0]
 
 
+def test_a_reader_short_of_cpu_is_judged_by_what_a_whole_one_would_do():
+    """On a crowded host the flood is still the cause, with a doubt."""
+    crowded = {"busiest_thread_cores": 0.2, "runq_wait_share": 0.8}
+    flow = {**OVERLOAD, "service_per_s": 3_000.0, "out_per_s": 3_000.0}
+    verdict = decide({**flow, "in_per_s": 20_000.0}, crowded, NOISY)
+    assert verdict.causes[0].name == "flood-from-one-source"
+    assert any("waited for a CPU" in line for line in verdict.causes[0].speaks_against)
+
+
 def test_a_process_louder_than_all_that_arrives_is_not_its_source():
     """It must be filtered out, at least in part."""
     verdict = decide(OVERLOAD, BUSY, {"top_comm": "other", "top_per_s": 70_000.0, "total_per_s": 90_000.0})

@@ -80,6 +80,17 @@ def test_a_slow_poll_is_a_staircase_that_empties_the_ring():
     assert arrivals.pattern == "steady"
 
 
+def test_a_reader_that_stumbles_while_it_drains_keeps_its_rhythm():
+    """On a busy host every drain is interrupted; counted by number those pauses would hide the sleep."""
+    inner = sleeps(0.2, 400_000)
+    trace, _ = simulate(
+        steadily(30_000), lambda now, waiting: 0 if now % 0.008 < 0.004 else inner(now, waiting), ring=RING
+    )
+    _, reader, _ = worked_out(trace)
+    assert reader.poll_interval_s == pytest.approx(0.2, abs=0.01)
+    assert reader.drains_to_zero_share == 1
+
+
 def test_an_overloaded_reader_shows_its_limit_and_the_arrivals_are_sustained():
     """λ and μ decide between a bigger ring, which only delays, and fewer events."""
     trace, truth = simulate(steadily(120_000), wakes(60_000), ring=RING)
