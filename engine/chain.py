@@ -73,6 +73,11 @@ class Anchor:
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         os.pwrite(self._descriptor, b"%020d %s\n" % (seq, digest.hex().encode()), 0)
 
+    def begin(self, *, empty: bool) -> None:
+        """Make the file together with an empty chain: later its absence means that it was removed."""
+        if empty and not self._path.exists():
+            self.write(0, ROOT)
+
     def read(self) -> tuple[int, bytes] | None:
         """The end as noted, or None when there is none or it can't be read."""
         try:

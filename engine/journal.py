@@ -114,7 +114,10 @@ class Journal:
             except BaseException:
                 db.close()
                 raise
-            return cls(place, db)
+            journal = cls(place, db)
+            if write:
+                journal._anchor.begin(empty=db.execute(tables.TIP).fetchone() is None)
+            return journal
 
     def close(self) -> None:
         """Let the files go."""

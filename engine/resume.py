@@ -85,7 +85,6 @@ def _go_on(scene: Scene, run: Run) -> End:
     """Settle what is open, take over what has been settled, then the steps that are left."""
     journal = scene.tools.journal
     attempts = journal.attempts(run.head.id)
-    scene.already = {event.step for event in run.events if isinstance(event, Intended)}
     scene.touched = scene.void = bool(attempts)
     if scene.target is not None:
         scene.record(TargetFound(at=scene.now, target=scene.target))
@@ -98,7 +97,10 @@ def _go_on(scene: Scene, run: Run) -> End:
     changes = {step.id: step for step in steps.changes(scene.runbook)}
     for one in journal.attempts(run.head.id):
         step = changes.get(_made(one, run, scene.tools).step)
-        if step is not None and one.state in {"kept", "leased", "undone"}:
+        if step is None or one.state == "not-made":
+            continue  # it may be tried: it never was
+        scene.already.add(step.id)
+        if one.state in {"kept", "leased", "undone"}:
             scene.turned.append((step, Turned(one.state, "settled before it was taken up again", holds)))
     steps.stop_if_asked(scene)
     if holds:
@@ -118,7 +120,9 @@ def _was_made(one: Attempt, scene: Scene, run: Run) -> bool:
     if state == "after":
         return True
     if state == "before":  # never made; or put back by an undo whose reload may be missing
-        settled = _settled(scene.now, made, *put_back(made, scene.case().target, "found as it was"))
+        state_now, because, hand = put_back(made, scene.case().target, "found as it was")
+        was_made = one.state == "applied" and state_now == "not-made"
+        settled = _settled(scene.now, made, "undone" if was_made else state_now, because, hand)
     else:
         because = f"the setting is neither as before nor as wanted{problem}: it is left as it is"
         settled = _settled(scene.now, made, "left", because, by_hand(made))

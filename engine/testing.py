@@ -357,7 +357,8 @@ def fake_tools(
         "available_memory": lambda: 2**32,
         "find": lambda _ref: target.target if target else Target(name="none", ref="none"),
     }
-    return Tools(journal=Journal.open(directory), parts=catalog.of(by_kind), **(ours | further))
+    journal = further.pop("journal", None) or Journal.open(directory)
+    return Tools(journal=journal, parts=catalog.of(by_kind), **(ours | further))
 
 
 def rehearse(  # noqa: PLR0913 - what a run needs, most of it optional
