@@ -113,7 +113,7 @@ def search_path(
     ``./runbooks``, ``$RUNBOOK_PATH`` (several, with ``:``), ``/etc/runbook/runbooks``, the ones
     that came with the program.
     """
-    yield (here or Path.cwd()) / kind
+    yield (here or Path()) / kind
     for entry in environment.get("RUNBOOK_PATH", "").split(os.pathsep):
         if entry:
             yield Path(entry)
