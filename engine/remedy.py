@@ -11,7 +11,7 @@ one began (``engine.resume``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from engine import goal
 from engine.contracts import Remediation
@@ -122,6 +122,8 @@ def _prove(
         return _take_back(made, scene, "the run was stopped before it was proven")
     better = goal.is_better(before, after)
     keep = step.keep == "always" or (step.keep == "if-better" and (holds or better))
+    if not all(_holds(one, _target(scene), "after") for one in made):
+        return _take_back(made, scene, "the setting is no longer what was written")
     if not keep:
         why = "it was a trial" if step.keep == "never" else _no_help(measured)
         return _take_back(made, scene, why)
@@ -193,14 +195,14 @@ def put_back(one: Made, target: Target, why: str) -> tuple[ChangeState, str, str
     A setting that is as it was is undone too: an undo that was killed may have put it back and
     not come to its reload. Never raises: whatever a remediation throws is told as ``failed``.
     """
-    was_before = _holds_before(one, target)
+    was_before = _holds(one, target, "before")
     try:
         note = one.remediation.undo(one.change, target, one.captured)
     except ChangedSince as error:
         return "left", error.problem, error.fix
     except Exception as error:  # noqa: BLE001 - a remediation may be a stranger's
         return _after_failed_undo(one, target, why, error)
-    if _holds_before(one, target):
+    if _holds(one, target, "before"):
         if was_before:
             return "not-made", f"{why}; {note or 'the setting is as it was'}", ""
         return "undone", f"{why}; {note}" if note else why, ""
@@ -209,15 +211,15 @@ def put_back(one: Made, target: Target, why: str) -> tuple[ChangeState, str, str
 
 def _after_failed_undo(one: Made, target: Target, why: str, error: Exception) -> tuple[ChangeState, str, str]:
     """An undo that raised may still have put the setting back: a target that is gone takes no reload."""
-    if _holds_before(one, target):
+    if _holds(one, target, "before"):
         return "undone", f"{why}; the setting is as it was, but: {_words(error)}", ""
     fix = error.fix if isinstance(error, RunbookError) else ""
     return "failed", f"it could not be undone: {_words(error)}", fix or by_hand(one)
 
 
-def _holds_before(one: Made, target: Target) -> bool:
+def _holds(one: Made, target: Target, what: Literal["before", "after"]) -> bool:
     try:
-        return one.remediation.state(one.change, target, one.captured) == "before"
+        return one.remediation.state(one.change, target, one.captured) == what
     except Exception:  # noqa: BLE001 - what can't be read back is not proven
         return False
 
