@@ -33,6 +33,9 @@ class Options(msgspec.Struct, frozen=True):
     """Options of ``with``."""
 
     share: Annotated[float, says("share", "From which share of the events a source stands out.")] = 0.6
+    comm: Annotated[str, says("text", "The process to leave out; empty: the one that makes most events.")] = (
+        ""
+    )
     never: Annotated[str, says("text", "Process names never to leave out, separated by commas.")] = ""
 
 
@@ -47,7 +50,7 @@ class EventFilterPlanner(KnobPlanner[Options]):
 
     def decide(self, asked: Question[Options]) -> Plan:
         """Add the top process's name to the list of those left out."""
-        source = _loudest(asked)
+        source = _source(asked)
         name, share = source.comm, source.per_s / source.arriving
         if share < asked.options.share:
             nothing(
@@ -92,24 +95,29 @@ def _names(asked: Question[Options]) -> list[Scalar]:
     return current
 
 
-def _loudest(asked: Question[Options]) -> Source:
-    """The process that makes most of the events that reach the agent.
+def _source(asked: Question[Options]) -> Source:
+    """The process to leave out: the one that is named, else the one that makes most of the events.
 
-    Sources are counted before the agent's own filters. When far more pass there than arrive, only
-    a process that makes no more than what arrives can be among them with all of its events.
+    Sources are counted before the agent's own filters. Where far more passes there than reaches
+    the agent, which of them reach it can't be told, and hiding one would be a guess.
     """
     arriving, passing = asked.need("flow.in_per_s"), asked.need("sources.total_per_s")
     rows = asked.case.evidence["sources"].tables.get("processes", ())
     made = [(str(row["comm"]), float(rate)) for row in rows if isinstance(rate := row["per_s"], (int, float))]
-    if not made:
-        made = [(asked.case.text("sources.top_comm") or "", asked.need("sources.top_per_s"))]
-    if passing > ALIKE * arriving:
-        made = [(comm, rate) for comm, rate in made if rate <= ALIKE * arriving]
-        passing = arriving
-    comm, rate = max(made, key=lambda one: one[1], default=("", 0.0))
-    if not comm or not arriving:
-        nothing("who makes the events that reach the agent can't be told: it filters most of what passes")
-    return Source(comm, min(arriving, rate * arriving / passing), arriving)
+    made = made or [(asked.case.text("sources.top_comm") or "", asked.need("sources.top_per_s"))]
+    if not arriving or not passing:
+        nothing("no events arrive")
+    if asked.options.comm:
+        made = [one for one in made if one[0] == asked.options.comm]
+        if not made:
+            nothing(f"{asked.options.comm} is not among the processes that make events")
+    elif passing > ALIKE * arriving:
+        nothing(
+            f"{passing:,.0f} events/s pass the agent and {arriving:,.0f} reach it: it filters already, so who"
+            " makes those can't be told; name the process ('comm') to leave it out"
+        )
+    comm, rate = max(made, key=lambda one: one[1])
+    return Source(comm, min(arriving, rate * max(1.0, arriving / passing)), arriving)
 
 
 def _predictions(asked: Question[Options], source: Source, rest: float) -> tuple[Prediction, ...]:

@@ -31,9 +31,17 @@ def described(kind: type[msgspec.Struct]) -> dict[str, str]:
     found = {}
     for field in msgspec.structs.fields(kind):
         meta = _meta(kind, field.name)
-        default = "none" if field.default is None else f"{field.default}"
-        found[field.name] = f"{meta.description} (unit {(meta.extra or {})['unit']}, default {default})"
+        unit = str((meta.extra or {})["unit"])
+        found[field.name] = f"{meta.description} (unit {unit}, default {_shown(field.default, unit)})"
     return found
+
+
+def _shown(default: object, unit: str) -> str:
+    if isinstance(default, (int, float)):
+        if unit == "bytes":
+            return units.say_bytes(default)
+        return units.say_seconds(default) if unit == "s" else f"{default:g}"
+    return "none" if default is None else f"{default}"
 
 
 def read(kind: type[OptionsT], given: Mapping[str, Setting], remediation: str) -> OptionsT:

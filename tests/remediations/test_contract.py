@@ -10,6 +10,7 @@ import pytest
 
 from engine.contracts import Planner, Remediation
 from engine.errors import ChangedSince, TargetGone, UnknownName, UsageError
+from engine.testing import check_remediation
 
 NAMES = sorted(entry.name for entry in entry_points(group="runbook.remediations"))
 KINDS = {entry.name: entry.load() for entry in entry_points(group="runbook.remediations")}
@@ -84,6 +85,11 @@ def test_an_empty_plan_gives_its_reason(remediation, case_for):
         plan = remediation.plan(poorer)
         assert not plan.changes
         assert plan.reason
+
+
+def test_it_passes_the_check_that_strangers_are_given(remediation, case_for, agent):
+    """Ours come through the same door."""
+    check_remediation(remediation, agent.target, case_for(remediation))
 
 
 def test_unknown_and_wrong_options_are_errors(remediation, case_for):

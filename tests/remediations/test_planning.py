@@ -252,16 +252,21 @@ def test_a_filter_needs_one_source_that_may_be_hidden(case_for, sources, options
     assert reason in plan.reason
 
 
-def test_a_process_that_the_agent_filters_out_is_not_blamed(case_for):
-    """Sources are counted before the agent's filter: cc1 makes more than ever arrives."""
+def test_where_the_agent_filters_nobody_is_hidden_on_a_guess(case_for):
+    """Sources are counted before the agent's filter: cc1 may never reach it. A human may name one."""
     remedy = EventFilter()
-    case = case_for(remedy, flow={"in_per_s": 36_000.0}, sources={"total_per_s": 100_000.0})
-    rows = ({"comm": "cc1", "per_s": 60_000.0}, {"comm": "curl", "per_s": 30_000.0})
-    sources = msgspec.structs.replace(case.evidence["sources"], tables={"processes": rows})
-    case = msgspec.structs.replace(case, evidence={**case.evidence, "sources": sources})
-    plan = remedy.plan(case)
-    assert plan.changes[0].after == ["init", "curl"]
-    assert predicted(plan, "flow.in_per_s") == 6_000
+    rows = ({"comm": "cc1", "per_s": 35_000.0}, {"comm": "curl", "per_s": 30_000.0})
+
+    def plan(**options):
+        case = case_for(remedy, flow={"in_per_s": 36_000.0}, sources={"total_per_s": 100_000.0}, **options)
+        sources = msgspec.structs.replace(case.evidence["sources"], tables={"processes": rows})
+        return remedy.plan(msgspec.structs.replace(case, evidence={**case.evidence, "sources": sources}))
+
+    assert not plan().changes
+    assert "it filters already" in plan().reason
+    assert plan(comm="curl").changes[0].after == ["init", "curl"]
+    assert predicted(plan(comm="curl"), "flow.in_per_s") == 6_000
+    assert "not among" in plan(comm="nginx").reason
 
 
 def test_a_sleeper_is_woken_earlier_and_a_busy_reader_less_often(case_for, agent):
