@@ -11,17 +11,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
-from engine import catalog, host, inputs, loader, policy, targets
+from engine import catalog, host, inputs, loader, locks, policy, targets
 from engine.check import require
 from engine.clock import Cancel, SystemClock
+from engine.errors import Refused
 from engine.journal import Journal
 from engine.model import Change, Look, Runbook, Try
 from engine.record import Run, Watcher
+from engine.resume import keep_leases
 from engine.runner import Order, run
 from engine.scene import Silent, Tools
 from engine.values import Target
@@ -103,6 +105,13 @@ def keep_watch(state: Path) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def watch_leases(everything: Tools) -> None:
+    """End leases when their time is up until none is left; one process per journal does so."""
+    now = everything.clock.now()
+    with suppress(Refused), locks.hold_run(everything.journal.directory, "lease-watch", now=now):
+        keep_leases(everything)
 
 
 @contextmanager

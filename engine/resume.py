@@ -32,6 +32,8 @@ STANDING: frozenset[ChangeState] = frozenset(
 )
 #: Changes of which nobody has said yet how they ended.
 OPEN: frozenset[ChangeState] = frozenset({"intended", "applied", "unknown"})
+#: How often whoever waits for leases looks at them again.
+WATCH_S = 30.0
 
 
 # ── resume ──────────────────────────────────────────────────────────────────────
@@ -218,9 +220,14 @@ def end_leases(tools: Tools) -> list[Settled]:
 
 
 def keep_leases(tools: Tools) -> None:
-    """Wait for leases and end them, until there is none left or somebody asks to stop."""
-    while not tools.cancel and (until := next_lease(tools.journal)) is not None:
-        tools.clock.sleep(max(1.0, until - tools.clock.now()))
+    """Wait for leases and end them, until there is none left or somebody asks to stop.
+
+    It looks again every ``WATCH_S``: a lease may have been given, ended or made lasting meanwhile,
+    or the journal taken away.
+    """
+    there = tools.journal.directory.is_dir
+    while not tools.cancel and there() and (until := next_lease(tools.journal)) is not None:
+        tools.clock.sleep(min(WATCH_S, max(1.0, until - tools.clock.now())))
         if until <= tools.clock.now():
             end_leases(tools)
 

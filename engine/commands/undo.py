@@ -11,7 +11,7 @@ from engine import live, text
 from engine import resume as later
 from engine.commands.printing import Json, State, emit, new_app
 from engine.commands.record import RunId
-from engine.launch import Wish, tools
+from engine.launch import Wish, tools, watch_leases
 from engine.record import Settled
 from engine.reports import json as machine
 
@@ -50,7 +50,7 @@ def undo(
     """Take back what a run changed, exactly."""
     with tools(Wish(runbook="", state=state)) as everything:
         if wait:
-            later.keep_leases(everything)
+            watch_leases(everything)
         settled = later.end_leases(everything) if leases or wait else later.undo(run, everything)
     emit(settled) if as_json else _tell(settled)
     raise typer.Exit(4 if any(one.state in {"left", "failed"} for one in settled) else 0)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from engine import cli
+from engine import cli, glance
+from engine.errors import UsageError
 from engine.journal import Journal
 from tests.samples import runs
 
@@ -232,3 +233,31 @@ def test_a_reader_that_goes_away_is_no_error():
     pipe = f"{sys.executable} -m engine.cli --help | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, cwd=ROOT, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_undo_and_keep_of_a_run_that_changed_nothing_say_so(state, capsys, tmp_path):
+    """Undo must be safe to type twice, and at the wrong run."""
+    (tmp_path / "quiet.yaml").write_text(RUNBOOK)
+    call(capsys, "run", "./quiet.yaml")
+    assert call(capsys, "undo")[:2] == (0, "nothing to take back: no change of it is in force\n")
+    assert call(capsys, "keep")[:2] == (0, "no change of it is temporary\n")
+    assert call(capsys, "undo", "--leases", "--wait")[0] == 0
+
+
+def test_a_run_that_has_ended_can_not_be_resumed(state, capsys, tmp_path):
+    """Going on after the end would change things that nobody asked for."""
+    (tmp_path / "quiet.yaml").write_text(RUNBOOK)
+    call(capsys, "run", "./quiet.yaml")
+    code, _, err = call(capsys, "resume")
+    assert code == 2
+    assert "has ended" in err
+
+
+def test_options_of_a_look_are_typed_as_in_yaml():
+    """`--with reads_kernel=false` must not become the text "false", which is true."""
+    probe = type("Probe", (), {"name": "bcc", "options": {"reads_kernel": "", "every": "", "source": ""}})
+    given = {"reads_kernel": "false", "every": "3", "source": "x.c"}
+    assert glance.typed_options(probe, given) == {"reads_kernel": False, "every": 3, "source": "x.c"}
+    with pytest.raises(UsageError, match="no option 'sorce'") as refused:
+        glance.typed_options(probe, {"sorce": "x.c"})
+    assert refused.value.fix == "did you mean 'source'?"
