@@ -35,7 +35,7 @@ _NUMBERS: dict[tuple[int, bool], type[ctypes._SimpleCData[int]]] = {
 }
 
 
-class VariableUnknown(BpfError):  # noqa: N818 - named like the errors it stands with
+class VariableUnknown(BpfError):
     """No variable of that name can be found: there is none, or the names are not in the kernel."""
 
 

@@ -42,7 +42,7 @@ _CONTRACTS: dict[str, tuple[str, ...]] = {
 }
 
 
-class BrokenPart(RunbookError):  # noqa: N818 - named like the errors it stands with
+class BrokenPart(RunbookError):
     """An installed part that can't be loaded, or does not offer what its kind must."""
 
 
@@ -82,7 +82,7 @@ class Catalog:
             return cast(contracts.ReadInventory, self.load("inventory", name))()
         return None
 
-    def part(self, kind: str, name: str) -> Any:  # noqa: ANN401 - the callers above say which
+    def part(self, kind: str, name: str) -> Any:
         """A part, made and checked against its contract; the same object each time.
 
         Raises:
@@ -103,7 +103,7 @@ class Catalog:
             self._loaded[key] = one
         return self._loaded[key]
 
-    def load(self, kind: str, name: str) -> Any:  # noqa: ANN401 - whatever the entry point names
+    def load(self, kind: str, name: str) -> Any:
         """The object behind an entry point, as it is.
 
         Raises:
@@ -150,11 +150,11 @@ class _Ready:
 
     origin = ""
 
-    def __init__(self, name: str, group: str, part: Any) -> None:  # noqa: ANN401
+    def __init__(self, name: str, group: str, part: Any) -> None:
         self.name, self.group, self.value = name, group, repr(part)
         self._part = part
 
-    def load(self) -> Any:  # noqa: ANN401
+    def load(self) -> Any:
         part = self._part
         return part if self.group in ("runbook.inventory", "runbook.commands") else lambda: part
 

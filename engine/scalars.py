@@ -34,7 +34,7 @@ _KINDS = {
 }
 
 
-class Wrong(Exception):  # noqa: N818 - becomes a complaint, never reaches an operator as it is
+class Wrong(Exception):
     """A node is not what is wanted there; without words when it was complained about already."""
 
     def __init__(self, node: Node, what: str = "") -> None:

@@ -28,7 +28,7 @@ LIVE = ".live"  # read() gives the live door's value under NAME.live
 FULL_CORE = 0.95
 
 
-class NothingToDo(Exception):  # noqa: N818 - not an error: the reason of an empty plan
+class NothingToDo(Exception):
     """There is nothing to change; the text is the reason."""
 
 
@@ -169,7 +169,7 @@ def change(asked: Question[OptionsT], after: Setting, why: str) -> Change:
     )
 
 
-def plan(  # noqa: PLR0913 - a plan's own fields
+def plan(
     name: str,
     asked: Question[OptionsT],
     changes: tuple[Change, ...],

@@ -29,7 +29,7 @@ RECORDED = ROOT / "tests/rehearsals/events-dropped-burst.json"
 ENVIRONMENT = {**os.environ, "RUNBOOK_STATE": str(STATE / "journal"), "RUNBOOK_LAB": str(STATE / "lab")}
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
+class Stopped(Exception):
     """A signal asked us to end."""
 
     def __init__(self, number: int) -> None:
@@ -61,7 +61,7 @@ def why_no_bpf() -> str:
     if os.geteuid() != 0:
         return "this is not root (try: sudo make demo)"
     sys.path.insert(0, str(ROOT))
-    from bpf.library import usable  # noqa: PLC0415 - after the set-up
+    from bpf.library import usable
 
     support = usable()
     return "" if support.answer != "no" else f"{support.why}; {support.fix}"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-class NotYet(Exception):  # noqa: N818 - a reason, not a failure
+class NotYet(Exception):
     """A figure can't be taken here; the text says why."""
 
 
