@@ -82,7 +82,7 @@ class Catalog:
             return cast(contracts.ReadInventory, self.load("inventory", name))()
         return None
 
-    def part(self, kind: str, name: str) -> Any:
+    def part(self, kind: str, name: str) -> Any:  # noqa: ANN401 - the callers above say which
         """A part, made and checked against its contract; the same object each time.
 
         Raises:
@@ -103,7 +103,7 @@ class Catalog:
             self._loaded[key] = one
         return self._loaded[key]
 
-    def load(self, kind: str, name: str) -> Any:
+    def load(self, kind: str, name: str) -> Any:  # noqa: ANN401 - whatever the entry point names
         """The object behind an entry point, as it is.
 
         Raises:
@@ -150,11 +150,11 @@ class _Ready:
 
     origin = ""
 
-    def __init__(self, name: str, group: str, part: Any) -> None:
+    def __init__(self, name: str, group: str, part: Any) -> None:  # noqa: ANN401
         self.name, self.group, self.value = name, group, repr(part)
         self._part = part
 
-    def load(self) -> Any:
+    def load(self) -> Any:  # noqa: ANN401
         part = self._part
         return part if self.group in ("runbook.inventory", "runbook.commands") else lambda: part
 
