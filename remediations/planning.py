@@ -169,7 +169,7 @@ def change(asked: Question[OptionsT], after: Setting, why: str) -> Change:
     )
 
 
-def plan(
+def plan(  # noqa: PLR0913 - a plan's own fields
     name: str,
     asked: Question[OptionsT],
     changes: tuple[Change, ...],

@@ -61,7 +61,7 @@ def why_no_bpf() -> str:
     if os.geteuid() != 0:
         return "this is not root (try: sudo make demo)"
     sys.path.insert(0, str(ROOT))
-    from bpf.library import usable
+    from bpf.library import usable  # noqa: PLC0415 - after the set-up
 
     support = usable()
     return "" if support.answer != "no" else f"{support.why}; {support.fix}"

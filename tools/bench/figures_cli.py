@@ -92,7 +92,7 @@ def steps() -> list[Figure]:
 
 def run() -> list[Figure]:
     """A whole run against the lab: from the command to the first sample, and its memory."""
-    from figures_kernel import lab
+    from figures_kernel import lab  # noqa: PLC0415 - needs root and BPF
 
     first, peak = float("inf"), 0
     with lab("burst") as instance, tempfile.TemporaryDirectory(dir=BUILD) as state:

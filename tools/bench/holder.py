@@ -22,7 +22,7 @@ def created(result: int, what: str) -> int:
 
 
 def map_id(fd: int) -> int:
-    with open(f"/proc/self/fdinfo/{fd}") as lines:
+    with open(f"/proc/self/fdinfo/{fd}") as lines:  # noqa: PTH123
         return next(int(line.split()[1]) for line in lines if line.startswith("map_id"))
 
 
