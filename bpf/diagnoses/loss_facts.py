@@ -19,8 +19,10 @@ EASY = 0.7
 WHOLE_CORE = 0.85
 #: Below this share of throttled periods a quota does no harm.
 LITTLE = 0.1
-#: Two rates are taken to be of the same events when the larger is at most this times the smaller.
-ALIKE = 1.2
+#: Up to this many times the arrivals may pass where the agent is attached for shares there to hold.
+HARDLY_FILTERED = 1.5
+#: A process that makes more than this many times the arrivals can't be their source.
+AT_MOST = 1.2
 #: Share of the time ready but without a CPU from which a thread is starved.
 STARVED = 0.2
 
@@ -72,7 +74,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def filtered(self) -> bool:
         """The agent takes only a part of what passes its attach point."""
-        return self.passing is not None and self.passing > ALIKE * (self.arriving or 0.0)
+        return self.passing is not None and self.passing > HARDLY_FILTERED * (self.arriving or 0.0)
 
     @property
     def losing(self) -> bool:
@@ -171,8 +173,8 @@ def _loudest(case: Case, arriving: float | None) -> tuple[str, float | None]:
     made = [(comm, float(rate)) for comm, rate in told if isinstance(rate, int | float)]
     if not made:
         made = [(case.text("sources.top_comm") or "", case.number("sources.top_per_s") or 0.0)]
-    if passing > ALIKE * arriving:
-        made = [(comm, rate) for comm, rate in made if rate <= ALIKE * arriving] or [("", 0.0)]
+    if passing > HARDLY_FILTERED * arriving:
+        made = [(comm, rate) for comm, rate in made if rate <= AT_MOST * arriving] or [("", 0.0)]
         passing = arriving
     comm, rate = max(made, key=lambda one: one[1])
     return comm, min(arriving, rate * arriving / passing)

@@ -70,7 +70,7 @@ def one_source(f: Facts) -> Cause | None:
         name="flood-from-one-source",
         sentence=f"{top} makes {part} of the events ({count(f.top_made)}/s); "
         "without it the reader would keep up",
-        confidence=0.75 if f.filtered or short else 0.9,
+        confidence=0.5 if f.filtered else 0.75 if short else 0.9,
         explains=f.ring_share,
         speaks_for=(
             f"{top} makes {count(f.top_made)} of {count(f.arriving)} events/s",
@@ -137,7 +137,8 @@ def cpu_bound(f: Facts) -> Cause | None:
         return None
     could_starve = not unknown and (f.waiting or 0.0) >= STARVED and not short
     confidence = 0.4 if unknown or could_starve else 0.9
-    if one_source(f) is not None or f.squeezed:
+    flood = one_source(f)
+    if (flood is not None and not f.filtered) or f.squeezed:
         confidence = min(confidence, 0.6)
     return Cause(
         name="reader-cpu-bound",
@@ -154,7 +155,7 @@ def cpu_bound(f: Facts) -> Cause | None:
             f"it waited for a CPU for {share(f.waiting)} of the time"
             if (f.waiting or 0) >= LITTLE and f.waiting
             else "",
-            f"without {f.top} it would keep up" if one_source(f) is not None else "",
+            f"without {f.top} it would keep up" if flood is not None and not f.filtered else "",
             "a quota holds it back as well" if f.squeezed else "",
         ),
         arithmetic=_overload_arithmetic(f),
