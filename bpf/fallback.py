@@ -13,10 +13,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from bpf.libbpf import BpfError
-from bpf.names import LINK_TYPES, MAP_TYPES, PROGRAM_TYPES, named, text
+from bpf.names import LINK_TYPES, MAP_TYPES, PROGRAM_TYPES, RAW_TRACEPOINT, named, text
 from bpf.pins import Pins
-from bpf.syscall import Info, Kind, LinkInfo, MapInfo, ProgramInfo, ask, ids, opened
+from bpf.syscall import Info, Kind, LinkInfo, MapInfo, ProgramInfo, ask, ids, opened, tracepoint_of
 from engine.values import BpfLink, BpfMap, BpfProgram, Inventory
 
 _FDINFO: dict[str, Kind] = {"map_id": "map", "prog_id": "prog", "link_id": "link"}
@@ -28,7 +30,9 @@ def read(pinned: Pins, *, notes: tuple[str, ...] = ()) -> Inventory:
     taken_at = time.time()
     booted_at = taken_at - time.clock_gettime(time.CLOCK_BOOTTIME)
     owners, comms = _owners(Path("/proc"))
-    unseen = "fill of rings, entries of maps and places of programs are not seen this way"
+    unseen = "fill of rings, entries of maps and most places of programs are not seen this way"
+    found = links()
+    places = {link.program_id: link.attached_to for link in found}
     return Inventory(
         taken_at=taken_at,
         source="bpf-syscall",
@@ -43,6 +47,7 @@ def read(pinned: Pins, *, notes: tuple[str, ...] = ()) -> Inventory:
                 verified_insns=info.verified_insns,
                 loaded_at=booted_at + info.load_time / 1e9,
                 btf_id=info.btf_id,
+                attached_to=places.get(info.id, ""),
                 owners=owners.get(("prog", info.id), ()),
                 pinned=pinned.get(("prog", info.id), ()),
             )
@@ -64,18 +69,27 @@ def read(pinned: Pins, *, notes: tuple[str, ...] = ()) -> Inventory:
             for info in _each("map", MapInfo)
         ),
         links=tuple(
-            BpfLink(
-                id=info.id,
-                type=named(LINK_TYPES, info.type),
-                program_id=info.prog_id,
-                owners=owners.get(("link", info.id), ()),
-                pinned=pinned.get(("link", info.id), ()),
+            msgspec.structs.replace(
+                link, owners=owners.get(("link", link.id), ()), pinned=pinned.get(("link", link.id), ())
             )
-            for info in _each("link", LinkInfo)
+            for link in found
         ),
         comms=comms,
         notes=(*notes, unseen),
     )
+
+
+def links() -> tuple[BpfLink, ...]:
+    """All links (kernel 5.8), without owners and pins; the place is told of raw tracepoints only."""
+    found = []
+    for info in _each("link", LinkInfo):
+        try:
+            where = f"raw_tp {tracepoint_of(info.id)}" if info.type == RAW_TRACEPOINT else ""
+        except BpfError:
+            continue  # it went in between
+        kind = named(LINK_TYPES, info.type)
+        found.append(BpfLink(id=info.id, type=kind, program_id=info.prog_id, attached_to=where))
+    return tuple(found)
 
 
 def _each(kind: Kind, layout: type[Info]) -> Iterator[Info]:

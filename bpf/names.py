@@ -27,6 +27,7 @@ LINK_TYPES = _numbered(
     """unspec raw_tracepoint tracing cgroup iter netns xdp perf_event kprobe_multi struct_ops netfilter
         tcx uprobe_multi netkit sockmap"""
 )
+RAW_TRACEPOINT, PERF_EVENT = 1, 7  # of LINK_TYPES
 #: What a program of type ``tracing`` or ``lsm`` was loaded for.
 TRACING_KINDS = {
     23: "tp_btf",

@@ -159,3 +159,13 @@ def map_ids_of(program_id: int) -> tuple[int, ...]:
         room = (c_uint32 * count)()
         ask(fd, ProgramInfo(nr_map_ids=count, map_ids=ctypes.addressof(room)))
         return tuple(room)
+
+
+def tracepoint_of(link_id: int) -> str:
+    """The name of the tracepoint that a raw tracepoint link sits at."""
+    with opened("link", link_id) as fd:
+        room = ctypes.create_string_buffer(128)
+        info = LinkInfo()
+        info.words[0], info.words[1] = ctypes.addressof(room), len(room)  # raw_tracepoint.tp_name, _len
+        ask(fd, info)
+        return room.value.decode(errors="replace")

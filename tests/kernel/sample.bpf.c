@@ -39,7 +39,7 @@ SEC("raw_tp/sys_enter")
 int sample_enter(struct bpf_raw_tracepoint_args *ctx)
 {
 	__u32 zero = 0;
-	__u64 *cell;
+	__u64 before, *cell;
 	struct record *record;
 
 	if (!only_tgid || bpf_get_current_pid_tgid() >> 32 != only_tgid)
@@ -47,7 +47,9 @@ int sample_enter(struct bpf_raw_tracepoint_args *ctx)
 	cell = bpf_map_lookup_elem(&sample_percpu, &zero);
 	if (cell)
 		*cell += 1;
-	if (__sync_fetch_and_add(&calls, 1) % (sample_n ? sample_n : 1))
+	before = calls; /* no fetching atomics: kernel 5.10 has none */
+	__sync_fetch_and_add(&calls, 1);
+	if (before % (sample_n ? sample_n : 1))
 		return 0;
 	record = bpf_ringbuf_reserve(&sample_ring, sizeof(*record), 0);
 	if (!record) {
