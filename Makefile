@@ -3,7 +3,7 @@
 BIN := .venv/bin
 RUNBOOK := $(BIN)/runbook
 
-.PHONY: help setup objects demo test check bench wheel lock clean
+.PHONY: help setup objects demo test check bench acceptance wheel lock clean
 
 help:
 	@echo "make demo    see it work: an agent that loses events, found, mended, proven"
@@ -33,6 +33,10 @@ check: setup
 
 bench: setup
 	$(BIN)/python tools/bench/run.py $(FIGURES)
+
+# Every loss fault of the lab, ten runs each: is the cause named, the loss gone, the undo exact?
+acceptance: setup
+	$(BIN)/python tools/acceptance.py
 
 wheel: setup
 	rm -f dist/*.whl
