@@ -53,7 +53,7 @@ def take_effect(reload: Reload, target: Target, clock: Clock, in_force: InForce)
 
     def done() -> bool | None:
         known = in_force()
-        if known is None and marker is not None:
+        if known is None and marker is not None and processes.alive(target.processes[0]):
             now = _marker(reload, target)
             known = now is not None and now != marker
         return known
@@ -125,11 +125,13 @@ def _command(argv: tuple[str, ...], timeout_s: float, again: str) -> None:
 def _wait(reload: Reload, target: Target, clock: Clock, deadline: float, in_force: InForce) -> None:
     """Poll until well and in force; without a way to see the latter, to the end of the time."""
     restarts = reload.by in ("systemd", "command", "http")
+    only_asks = reload.by in ("signal", "systemd")  # a unit's reload is often a signal too
     trouble = "did not settle"
     while True:
         well = _trouble(target, restarts=restarts)
         effective = in_force() if well is None else None
-        if well is None and (effective or (effective is None and restarts)):
+        waits = only_asks and processes.alive(target.processes[0])
+        if well is None and (effective or (effective is None and not waits)):
             return
         trouble = well or ("shows no sign of the new value" if effective is False else "")
         if well == "has ended" and not restarts:

@@ -127,6 +127,16 @@ def test_a_command_with_a_living_target_is_done_at_once(agent, clock):
     assert clock.at == 0
 
 
+def test_a_unit_that_only_reloads_is_given_its_time(agent, clock, tmp_path, monkeypatch):
+    """systemd returns at once when ExecReload is a kill: the agent may not have looked yet."""
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text('#!/bin/sh\ntest "$1" = reload-or-restart\n')
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    take_effect(Reload(by="systemd", unit="agent.service", settle_s=3), agent.target, clock, unknown)
+    assert clock.at == pytest.approx(3, abs=0.01)
+
+
 def test_http_posts_and_takes_a_refusal_seriously(agent, clock, server):
     """An endpoint that answers 405 has reloaded nothing."""
     reload = Reload(by="http", url=server.url + "/-/reload")
