@@ -4,7 +4,7 @@ Its promise: counted at the agent's own attach point by a small program of ours,
 sampled; where that can't be done the reading is unknown with the reason, never a guess. The
 agent may filter what it takes, so these are the events offered to it.
 
-Costs 30 to 60 ns per event while the window lasts; 1.5 MB of memory per CPU.
+Costs 30 to 60 ns per event while the window lasts, and up to 16 MiB of memory per attach point.
 Not here: what the agent accepted or lost (the ``event-flow`` probe).
 """
 
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from bpf import attach_points, inventory, maps, syscall_names
 from bpf.attach_points import Place, Places
+from bpf.iterators import possible_cpus
 from bpf.libbpf import BpfError, BpfObject, usable
 from bpf.names import text
 from bpf.syscall import MapInfo, ask, map_ids_of
@@ -32,6 +33,8 @@ _POINTS = {"sys_enter": 1, "sys_exit": 2}
 _NO_CALL = 0xFFFFFFFF
 _WANTED_WORDS = 16
 _MOST_PLACES = 6
+#: Sources counted at one place, and what their table may take on a machine with many CPUs.
+_MOST_SOURCES, _MOST_BYTES = 16384, 16 << 20
 _MOST_ROWS = 20
 _NOTE = "these are the events at the agent's attach point, before any filter of its own"
 _UNKNOWN_FIELDS = (
@@ -77,6 +80,8 @@ class Counter:
                 words[call // 64] |= 1 << call % 64
             ours.set_global("wanted", struct.pack(f"={_WANTED_WORDS}Q", *words))
             ours.set_global("only_wanted", struct.pack("=I", 1))
+        room = _MOST_BYTES // (_TALLY.size * possible_cpus())
+        ours.set_max_entries("tallies", min(_MOST_SOURCES, room))
         ours.skip("on_function" if place.tracepoint else "on_event")
         ours.load()
         self._map_id = ask(ours.map("tallies").fd, MapInfo()).id
@@ -101,7 +106,7 @@ class Counter:
         return seen
 
     def not_counted(self) -> int:
-        """Events of processes that found no room in the table of 16,384."""
+        """Events of processes that found no room in the table."""
         return int.from_bytes(self._object.get_global("not_counted"), "little")
 
 
@@ -167,7 +172,11 @@ class EventSources:
             notes=(
                 *([_NOTE] if counters else []),
                 *(f"not counted at {label}: {why}" for label, why in refused.items()),
-                *([f"{missed} events of processes beyond the first 16,384 are left out"] if missed else []),
+                *(
+                    [f"{missed} events of further processes are left out: the table is full"]
+                    if missed
+                    else []
+                ),
             ),
         )
 
