@@ -21,9 +21,9 @@ from engine.check import require
 from engine.clock import Cancel, SystemClock
 from engine.errors import Refused
 from engine.journal import Journal
+from engine.leases import end_leases, keep_leases
 from engine.model import Change, Look, Runbook, Try
 from engine.record import Run, Watcher
-from engine.resume import keep_leases
 from engine.runner import Order, run
 from engine.scene import Silent, Tools
 from engine.values import Target
@@ -75,6 +75,7 @@ def launch(wish: Wish, watcher: Watcher) -> Run:
             target=found,
             dry_run=wish.dry_run,
         )
+        end_leases(everything)  # overdue ones: the watch may have been killed, the machine restarted
         done = run(order, everything)
         if any(one.state == "leased" for one in everything.journal.attempts(done.head.id)):
             keep_watch(everything.journal.directory)

@@ -1,27 +1,27 @@
-"""What a later process does with a run: finish it, take it back, end its leases.
+"""What a later process does with a run: finish it, or take it back.
 
 One promise: nothing is applied twice. A change that was announced and has no outcome is looked
 at on the target: as before → it was not made; as wanted → it is adopted, measured, and kept or
 undone; anything else → it is left to a human with the way to take it back by hand.
 
-Not here: runs that go through without a break (``engine.runner``).
+Not here: runs that go through without a break (``engine.runner``), leases (``engine.leases``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from engine import goal, loader, locks, runner, steps
+from engine import goal, loader, runner, steps
 from engine.check import given_names
-from engine.errors import Refused, TargetNotFound, UsageError
-from engine.journal import Attempt, Journal, RunLog
+from engine.errors import TargetNotFound, UsageError
+from engine.journal import Attempt, RunLog
+from engine.model import Decide
 from engine.outcomes import End, conclude
 from engine.proposal import Rehearsal
-from engine.record import ChangeState, Ended, Intended, Planned, Resumed, Run, Settled, TargetFound
+from engine.record import ChangeState, Decided, Ended, Intended, Planned, Resumed, Run, Settled, TargetFound
 from engine.remedy import Hands, Made, by_hand, put_back
 from engine.scene import Scene, Tools, Turned
 from engine.values import Target
@@ -32,8 +32,6 @@ STANDING: frozenset[ChangeState] = frozenset(
 )
 #: Changes of which nobody has said yet how they ended.
 OPEN: frozenset[ChangeState] = frozenset({"intended", "applied", "unknown"})
-#: How often whoever waits for leases looks at them again.
-WATCH_S = 30.0
 
 
 # ── resume ──────────────────────────────────────────────────────────────────────
@@ -66,7 +64,7 @@ def resume(wanted: str, tools: Tools) -> Run:
         runner.hold(held, before.head, tools)
         log = tools.journal.continue_(before.head.id)
         runner.announce(before.head, tools)
-        target = _target(before, tools)
+        target = find_target(before, tools)
         directory = Path(before.head.directory or ".")
         scene = Scene(runbook, before.head, tools, log, directory, before.head.inputs, target)
         scene.expected = given_names(runbook, tools.parts)
@@ -98,12 +96,18 @@ def _go_on(scene: Scene, run: Run) -> End:
         _keep_or_undo(one, scene, run, holds=holds)
     changes = {step.id: step for step in steps.changes(scene.runbook)}
     for one in journal.attempts(run.head.id):
-        step = changes.get(_made(one, run, scene.tools).step)
+        step = changes.get(made_of(one, run, scene.tools).step)
         if step is None or one.state == "not-made":
             continue  # it may be tried: it never was
         scene.already.add(step.id)
         if one.state in {"kept", "leased", "undone"}:
             scene.turned.append((step, Turned(one.state, "settled before it was taken up again", holds)))
+    labels = {step.id: step.label for step in scene.runbook.steps if isinstance(step, Decide)}
+    scene.verdicts |= {
+        labels[event.step]: event.verdict
+        for event in run.events
+        if isinstance(event, Decided) and event.step in labels
+    }
     steps.stop_if_asked(scene)
     if holds:
         return conclude(scene)
@@ -113,7 +117,7 @@ def _go_on(scene: Scene, run: Run) -> End:
 
 def _was_made(one: Attempt, scene: Scene, run: Run) -> bool:
     """Look at the target: True when the change is in force; else it is settled here."""
-    made = _made(one, run, scene.tools)
+    made = made_of(one, run, scene.tools)
     problem = ""
     try:
         state = made.remediation.state(one.change, scene.case().target, one.captured)
@@ -124,23 +128,23 @@ def _was_made(one: Attempt, scene: Scene, run: Run) -> bool:
     if state == "before":  # never made; or put back by an undo whose reload may be missing
         state_now, because, hand = put_back(made, scene.case().target, "found as it was")
         was_made = one.state == "applied" and state_now == "not-made"
-        settled = _settled(scene.now, made, "undone" if was_made else state_now, because, hand)
+        settled = settled_as(scene.now, made, "undone" if was_made else state_now, because, hand)
     else:
         because = f"the setting is neither as before nor as wanted{problem}: it is left as it is"
-        settled = _settled(scene.now, made, "left", because, by_hand(made))
+        settled = settled_as(scene.now, made, "left", because, by_hand(made))
     scene.record(settled)
     return False
 
 
 def _keep_or_undo(one: Attempt, scene: Scene, run: Run, *, holds: bool) -> None:
-    made = _made(one, run, scene.tools)
+    made = made_of(one, run, scene.tools)
     if holds:
         state: ChangeState = "kept" if one.lease_until is None else "leased"
-        scene.record(_settled(scene.now, made, state, "found in force, and the goal holds with it"))
+        scene.record(settled_as(scene.now, made, state, "found in force, and the goal holds with it"))
         return
     state, because, hand = put_back(made, scene.case().target, "the run broke off before it was proven")
     scene.goal = None
-    scene.record(_settled(scene.now, made, state, because, hand))
+    scene.record(settled_as(scene.now, made, state, because, hand))
 
 
 # ── undo ────────────────────────────────────────────────────────────────────────
@@ -169,22 +173,23 @@ def undo(wanted: str, tools: Tools) -> list[Settled]:
         if not standing and before.head.ended_at is not None:
             return []
         log.record(Resumed(at=tools.clock.now(), by=tools.by, doing="undo"))
-        settled = _take_back(standing, before, log, tools, f"taken back by {tools.by or 'the operator'}")
+        settled = take_back(standing, before, log, tools, f"taken back by {tools.by or 'the operator'}")
         if before.head.ended_at is None:
             sentence = f"It was interrupted; {_summary(settled)}."
             log.record(Ended(at=tools.clock.now(), outcome="interrupted", sentence=sentence))
     return settled
 
 
-def _take_back(standing: Sequence[Attempt], run: Run, log: RunLog, tools: Tools, why: str) -> list[Settled]:
-    target = _target(run, tools)
+def take_back(standing: Sequence[Attempt], run: Run, log: RunLog, tools: Tools, why: str) -> list[Settled]:
+    """Undo changes of a run, newest first (they come oldest first), and write each outcome down."""
+    target = find_target(run, tools)
     settled = []
     for one in reversed(standing):
-        made = _made(one, run, tools)
+        made = made_of(one, run, tools)
         state, because, hand = put_back(made, target, why) if target else _no_target(one, made)
         if state == "not-made" and one.state not in OPEN:
             state = "undone"  # it was made once; somebody has put it back since
-        event = _settled(tools.clock.now(), made, state, because, hand)
+        event = settled_as(tools.clock.now(), made, state, because, hand)
         log.record(event)
         settled.append(event)
     return settled
@@ -201,61 +206,10 @@ def _summary(settled: Sequence[Settled]) -> str:
     )
 
 
-# ── leases ──────────────────────────────────────────────────────────────────────
-
-
-def end_leases(tools: Tools) -> list[Settled]:
-    """Undo every temporary change whose time is up. Runs that are being worked on are passed over."""
-    due = tools.journal.leases(tools.clock.now())
-    settled: list[Settled] = []
-    for run_id in dict.fromkeys(one.run for one in due):
-        run = tools.journal.run(run_id)
-        with ExitStack() as held, contextlib.suppress(Refused):
-            runner.hold(held, run.head, tools)
-            log = tools.journal.continue_(run_id)
-            log.record(Resumed(at=tools.clock.now(), by=tools.by, doing="lease-end"))
-            mine = [one for one in reversed(due) if one.run == run_id]
-            settled += _take_back(mine, run, log, tools, "its lease has ended")
-    return settled
-
-
-def keep_leases(tools: Tools) -> None:
-    """Wait for leases and end them, until there is none left or somebody asks to stop.
-
-    It looks again every ``WATCH_S``: a lease may have been given, ended or made lasting meanwhile,
-    or the journal taken away.
-    """
-    there = tools.journal.directory.is_dir
-    while not tools.cancel and there() and (until := next_lease(tools.journal)) is not None:
-        tools.clock.sleep(min(WATCH_S, max(1.0, until - tools.clock.now())))
-        if until <= tools.clock.now():
-            end_leases(tools)
-
-
-def next_lease(journal: Journal) -> float | None:
-    """When the next lease ends (epoch seconds), or None when there is none."""
-    ends = [one.lease_until for one in journal.leases(float("inf")) if one.lease_until is not None]
-    return min(ends, default=None)
-
-
-def make_lasting(wanted: str, tools: Tools) -> list[Settled]:
-    """Keep a run's temporary changes for good; gives those that were leased."""
-    run = tools.journal.run(wanted)
-    with ExitStack() as held:
-        held.enter_context(locks.hold_run(tools.journal.directory, run.head.id, now=tools.clock.now()))
-        log = tools.journal.continue_(run.head.id)
-        leased = [one for one in tools.journal.attempts(run.head.id) if one.state == "leased"]
-        because = f"made lasting by {tools.by or 'the operator'}"
-        settled = [_settled(tools.clock.now(), _made(one, run, tools), "kept", because) for one in leased]
-        for event in settled:
-            log.record(event)
-    return settled
-
-
 # ── shared ──────────────────────────────────────────────────────────────────────
 
 
-def _target(run: Run, tools: Tools) -> Target | None:
+def find_target(run: Run, tools: Tools) -> Target | None:
     """The target as it runs now; when it runs no more, as the run last saw it: its files are still there."""
     if not run.head.target_ref:
         return None
@@ -270,7 +224,7 @@ def _no_target(one: Attempt, made: Made) -> tuple[ChangeState, str, str]:
     return "failed", f"{one.target_ref} can't be found any more", by_hand(made)
 
 
-def _made(one: Attempt, run: Run, tools: Tools) -> Made:
+def made_of(one: Attempt, run: Run, tools: Tools) -> Made:
     """An attempt with its remediation, its step, and the plan's words for undoing it by hand."""
     steps_of = {event.attempt: event.step for event in run.events if isinstance(event, Intended)}
     step = steps_of.get(one.number, "")
@@ -280,7 +234,8 @@ def _made(one: Attempt, run: Run, tools: Tools) -> Made:
     return Made(one.number, remediation, one.change, one.captured, step, hand)
 
 
-def _settled(at: float, made: Made, state: ChangeState, because: str, by_hand: str = "") -> Settled:
+def settled_as(at: float, made: Made, state: ChangeState, because: str, by_hand: str = "") -> Settled:
+    """How a change of an earlier process ended, as an event."""
     return Settled(
         at=at, step=made.step, attempt=made.attempt, state=state, because=because, undo_by_hand=by_hand
     )

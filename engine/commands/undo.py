@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engine import leases as temporary
 from engine import live, text
 from engine import resume as later
 from engine.commands.printing import Json, State, emit, new_app
@@ -51,7 +52,7 @@ def undo(
     with tools(Wish(runbook="", state=state)) as everything:
         if wait:
             watch_leases(everything)
-        settled = later.end_leases(everything) if leases or wait else later.undo(run, everything)
+        settled = temporary.end_leases(everything) if leases or wait else later.undo(run, everything)
     emit(settled) if as_json else _tell(settled)
     raise typer.Exit(4 if any(one.state in {"left", "failed"} for one in settled) else 0)
 
@@ -60,7 +61,7 @@ def undo(
 def keep(run: RunId = "last", as_json: Json = False, state: State = None) -> None:
     """Make a run's temporary changes last: they are no longer taken back."""
     with tools(Wish(runbook="", state=state)) as everything:
-        settled = later.make_lasting(run, everything)
+        settled = temporary.make_lasting(run, everything)
     if as_json:
         emit(settled)
     elif settled:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import loader, resume
+from engine import leases, loader, resume
 from engine.errors import Refused, TargetNotFound, UsageError
 from engine.journal import Journal
 from engine.locks import hold_run
@@ -140,6 +140,15 @@ def test_a_change_that_was_never_made_is_settled_as_such_and_then_made(tmp_path:
     assert (done.head.outcome, lab.writes.count(("ring", 4))) == ("fixed", 1)
 
 
+def test_the_cause_is_remembered_when_a_run_is_taken_up(tmp_path: Path) -> None:
+    """The outcome's sentence names it, though it was decided by an earlier process."""
+    lab = agent()
+    crashed_before_write(tmp_path, lab)
+    lab.settings["ring"] = 4  # made by hand meanwhile, and it helps
+
+    assert "Bursts are larger" in resume.resume("last", tools(tmp_path, lab)).head.sentence
+
+
 def test_a_value_that_is_neither_is_left_to_a_human(tmp_path: Path) -> None:
     """Nothing is overwritten that we did not write."""
     lab = agent()
@@ -174,9 +183,9 @@ def test_a_lease_ends_when_its_time_is_up_and_not_before(tmp_path: Path) -> None
     """A temporary change is undone by itself, by any later process."""
     lab = agent()
     assert ran(tmp_path, lab, LEASED).head.outcome == "mitigated"
-    assert resume.end_leases(tools(tmp_path, lab, clock=FakeClock(START + 60))) == []
+    assert leases.end_leases(tools(tmp_path, lab, clock=FakeClock(START + 60))) == []
     assert lab.settings["ring"] == 4
-    settled = resume.end_leases(tools(tmp_path, lab, clock=FakeClock(START + 7200)))
+    settled = leases.end_leases(tools(tmp_path, lab, clock=FakeClock(START + 7200)))
 
     assert [one.state for one in settled] == ["undone"]
     assert (lab.settings["ring"], states(Journal.open(tmp_path))[-1]) == (1, "undone")
@@ -186,19 +195,30 @@ def test_leases_are_waited_for(tmp_path: Path) -> None:
     """One process can keep the promise for all runs."""
     lab, clock = agent(), FakeClock()
     ran(tmp_path, lab, LEASED)
-    resume.keep_leases(tools(tmp_path, lab, clock=clock))
+    leases.keep_leases(tools(tmp_path, lab, clock=clock))
 
     assert lab.settings["ring"] == 1
     assert 3600 <= clock.monotonic() < 3700
+
+
+def test_waiting_ends_when_the_journal_is_gone(tmp_path: Path) -> None:
+    """A state directory that was thrown away must not keep a process alive."""
+    lab, clock = agent(), FakeClock()
+    ran(tmp_path, lab, LEASED)
+    later = tools(tmp_path, lab, clock=clock)
+    (tmp_path / "journal.db").unlink()
+    leases.keep_leases(later)
+
+    assert (lab.settings["ring"], clock.monotonic()) == (4, 0)
 
 
 def test_a_lease_can_be_made_lasting(tmp_path: Path) -> None:
     """The operator decides to keep it."""
     lab = agent()
     ran(tmp_path, lab, LEASED)
-    resume.make_lasting("last", tools(tmp_path, lab))
+    leases.make_lasting("last", tools(tmp_path, lab))
 
-    assert resume.end_leases(tools(tmp_path, lab, clock=FakeClock(START + 7200))) == []
+    assert leases.end_leases(tools(tmp_path, lab, clock=FakeClock(START + 7200))) == []
     assert lab.settings["ring"] == 4
 
 
