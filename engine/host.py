@@ -8,9 +8,8 @@ Not here: anything about BPF (``bpf/``), or about a target.
 
 from __future__ import annotations
 
-import getpass
 import os
-import platform
+import pwd
 from pathlib import Path
 
 from engine.values import Host
@@ -50,7 +49,7 @@ def boot_id() -> str:
 
 def hostname() -> str:
     """The node name."""
-    return platform.node()
+    return os.uname().nodename
 
 
 def kernel() -> str:
@@ -61,8 +60,8 @@ def kernel() -> str:
 def operator() -> str:
     """Who runs this, for the record: ``root (sudo: anna)``."""
     try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         name = f"uid {os.getuid()}"
     behind = os.environ.get("SUDO_USER", "")
     return f"{name} (sudo: {behind})" if behind and behind != name else name

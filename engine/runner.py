@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import resource
-import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -132,9 +131,9 @@ def _flow(scene: Scene) -> End:
 def _new_head(order: Order, tools: Tools) -> RunHead:
     now, runbook = tools.clock.now(), order.runbook
     stamp = time.strftime("%Y%m%d-%H%M", time.gmtime(now))
-    secret = {name for name, spec in runbook.inputs.items() if spec.secret}
+    hidden = {name for name, spec in runbook.inputs.items() if spec.secret}
     return RunHead(
-        id=f"{stamp}-{runbook.runbook}-{secrets.token_hex(2)}",
+        id=f"{stamp}-{runbook.runbook}-{os.urandom(2).hex()}",
         runbook=runbook.runbook,
         runbook_version=runbook.version,
         runbook_hash=order.sha256,
@@ -143,7 +142,7 @@ def _new_head(order: Order, tools: Tools) -> RunHead:
         summary=runbook.summary,
         target=order.target.name if order.target else "",
         target_ref=order.target.ref if order.target else "",
-        inputs={name: SECRET if name in secret else value for name, value in order.inputs.items()},
+        inputs={name: SECRET if name in hidden else value for name, value in order.inputs.items()},
         dry_run=order.dry_run,
         started_at=now,
         by=tools.by,
