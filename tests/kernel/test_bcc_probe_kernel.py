@@ -16,7 +16,7 @@ from engine.errors import ProbeFailed
 pytestmark = pytest.mark.kernel
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "runbooks" / "examples"
-FAILS = "import os, time\nfor _ in range(10**9):\n  os.path.exists('/nowhere'); time.sleep(0.0005)"
+FAILS = "import os, time\nprint('ready', flush=True)\nfor _ in range(10**9):\n  os.path.exists('/nowhere'); time.sleep(0.0005)"
 
 
 def has_bcc() -> bool:
@@ -54,10 +54,11 @@ class ShortWindow:
 @pytest.fixture
 def failing():
     """A process whose system calls fail with ENOENT."""
-    process = subprocess.Popen([sys.executable, "-c", FAILS])
+    process = subprocess.Popen([sys.executable, "-c", FAILS], stdout=subprocess.PIPE)
+    process.stdout.readline()
     yield process
     process.kill()
-    process.wait()
+    process.communicate()
 
 
 @needs_bcc
