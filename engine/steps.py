@@ -84,7 +84,7 @@ def walk(scene: Scene, hands: Turner) -> End | None:
                 following = next(n for n, one in enumerate(all_steps) if one.id == step.on_failure)
         if ended is not None:
             return ended
-        if at >= last_change:
+        if at == last_change or (at > last_change and scene.goal is None):
             _measure_end(scene)
         at = following
     stop_if_asked(scene)
@@ -232,8 +232,15 @@ def _turn(step: Change, scene: Scene, hands: Turner, rung: int) -> Turned:
 
 
 def _measure_end(scene: Scene) -> None:
-    """After the last change: what was measured before an undo or a wait says nothing of now."""
-    if scene.runbook.goal is not None and scene.goal is None:
+    """After the last change: measure anew where the last measurement does not tell how it is now.
+
+    It does not after an undo or a wait, nor where something stands that helped in part: the
+    target may have needed longer than its proof to work off what had piled up.
+    """
+    if scene.runbook.goal is None:
+        return
+    helped = any(turned.stands for _, turned in scene.turned)
+    if scene.goal is None or (helped and not scene.goal.holds):
         stop_if_asked(scene)
         goal.hold(scene, goal.measure(scene, "end"))
 

@@ -108,6 +108,16 @@ def test_a_change_that_helps_in_part_is_kept_and_the_ladder_goes_on() -> None:
     assert (run.head.outcome, lab.settings["ring"]) == ("fixed", 4)
 
 
+def test_what_helps_late_is_seen_at_the_end() -> None:
+    """A backlog takes its time: the end is measured, not assumed."""
+    lab = agent()
+    losses = iter([300, 300, 100, 100, *[0] * 99])
+    run = rehearse(standard(), [flow(lab, lambda: next(losses)), *parts(lab)[1:]], lab)
+
+    assert [one.phase for one in of_type(run, GoalMeasured)][-2:] == ["end", "hold"]
+    assert run.head.outcome == "fixed"
+
+
 def test_first_better_stops_at_the_first_help() -> None:
     """For ladders whose rungs each cost something."""
     lab = agent()
