@@ -85,7 +85,7 @@ def see(scene: Scene, step: str, requests: Sequence[Request], seconds: float | N
 
     tools = scene.tools
     length = window_of(requests) if seconds is None else seconds
-    view = View(scene.target, length, tools.clock, tools.cancel, show, str(scene.directory))
+    view = View(scene.target, length, tools.clock, tools.cancel, show, directory=str(scene.directory))
     gone: RunbookError | None = None
     for answer in look(requests, view):
         if isinstance(answer, Missed):
@@ -254,6 +254,12 @@ def compare(scene: Scene, plan: Plan, step: str) -> None:
 def _met(prediction: Prediction, measured: float) -> bool:
     after = prediction.after
     step = abs(after - prediction.before) if prediction.before is not None else 0.0
+    if (
+        step
+        and prediction.before is not None
+        and (measured - prediction.before) * (after - prediction.before) < 0
+    ):
+        return False  # it went the other way
     tolerance = max(NEAR * abs(after), NEAR_STEP * step)
     return measured <= after + tolerance and (prediction.at_most or measured >= after - tolerance)
 

@@ -72,10 +72,12 @@ class Events(_Part, frozen=True, kw_only=True):
     Attributes:
         rings: Names of ring buffer or perf event array maps; all it holds when not given.
         record_bytes: Size of one record without its header, when all are of one size.
+        pid_at: Where in a record the process id of its cause stands, as a 32-bit number: bytes from its start.
     """
 
     rings: Texts = ()
     record_bytes: Annotated[int, Meta(ge=1)] | None = None
+    pid_at: Annotated[int, Meta(ge=0)] | None = None
 
 
 class ReloadSpec(_Part, frozen=True, kw_only=True):

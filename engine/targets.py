@@ -188,6 +188,7 @@ def _target(
         link_ids=tuple(sorted(objects.links)),
         rings=rings(objects, profile.events.rings),
         record_bytes=profile.events.record_bytes,
+        pid_at=profile.events.pid_at,
         drop_visibility=profile.drop_visibility,
         counters=profile.counters,
         knobs=knobs.resolve(profile, fill, config_file),

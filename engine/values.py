@@ -264,6 +264,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         map_ids, program_ids, link_ids: Its BPF objects.
         rings: Ids of its ring buffers (and perf event arrays) that carry events.
         record_bytes: Size of one record without the 8-byte header when fixed; else None.
+        pid_at: Where in a record the 32-bit process id of its cause stands; None when not known.
         drop_visibility: How much of its loss the agent itself can show.
         metrics_url, health_url, log_file: Empty when unknown.
         facts: Further facts of the profile (``unit``, ``optional_programs`` …).
@@ -278,6 +279,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     link_ids: tuple[int, ...] = ()
     rings: tuple[int, ...] = ()
     record_bytes: int | None = None
+    pid_at: int | None = None
     drop_visibility: Literal["full", "partial", "none"] = "none"
     counters: tuple[Counter, ...] = ()
     knobs: dict[str, Knob] = {}

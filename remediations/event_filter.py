@@ -98,10 +98,14 @@ def _names(asked: Question[Options]) -> list[Scalar]:
 def _source(asked: Question[Options]) -> Source:
     """The process to leave out: the one that is named, else the one that makes most of the events.
 
-    Sources are counted before the agent's own filters. Where far more passes there than reaches
-    the agent, which of them reach it can't be told, and hiding one would be a guess.
+    Records in the ring tell whose events arrive. Else sources are counted before the agent's own
+    filters: where far more passes there than reaches the agent, which of them reach it can't be told,
+    and hiding one would be a guess.
     """
-    arriving, passing = asked.need("flow.in_per_s"), asked.need("sources.total_per_s")
+    arriving, in_ring = asked.need("flow.in_per_s"), asked.number("sources.ring_share")
+    if in_ring is not None and not asked.options.comm:
+        return Source(asked.case.text("sources.ring_comm") or "", in_ring * arriving, arriving)
+    passing = asked.need("sources.total_per_s")
     rows = asked.case.evidence["sources"].tables.get("processes", ())
     made = [(str(row["comm"]), float(rate)) for row in rows if isinstance(rate := row["per_s"], (int, float))]
     made = made or [(asked.case.text("sources.top_comm") or "", asked.need("sources.top_per_s"))]

@@ -155,17 +155,21 @@ def facts_of(case: Case) -> Facts:
         idle=case.number("process.host_idle_cores"),
         top=top,
         top_made=made,
-        passing=case.number("sources.total_per_s"),
+        passing=None if case.number("sources.ring_share") is not None else case.number("sources.total_per_s"),
     )
 
 
 def _loudest(case: Case, arriving: float | None) -> tuple[str, float | None]:
     """The process that makes most of the arriving events, and how many a second.
 
-    Sources are counted where the agent is attached, before its own filters. When about as many
+    Records in the ring tell it best. Else sources are counted where the agent is attached, before its
+    own filters. When about as many
     pass there as arrive, shares hold. When far more pass, the agent filters: then only a process
     that makes no more than what arrives can be among them with all of its events.
     """
+    in_ring = case.number("sources.ring_share")
+    if in_ring is not None and arriving:
+        return case.text("sources.ring_comm") or "", in_ring * arriving
     sources, passing = case.evidence.get("sources"), case.number("sources.total_per_s")
     if sources is None or not arriving or not passing:
         return "", None

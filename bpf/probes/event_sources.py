@@ -2,7 +2,8 @@
 
 Its promise: counted at the agent's own attach point by a small program of ours, every event, none
 sampled; where that can't be done the reading is unknown with the reason, never a guess. The
-agent may filter what it takes, so these are the events offered to it.
+agent may filter what it takes, so these are the events offered to it. Where its profile tells
+how to read a record, a sample of the records in its ring says besides whose events reach it.
 
 Costs 30 to 60 ns per event while the window lasts, and up to 16 MiB of memory per attach point.
 Not here: what the agent accepted or lost (the ``event-flow`` probe).
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from bpf.attach_points import Place, Places
 from bpf.iterators import possible_cpus
 from bpf.libbpf import BpfError, BpfObject, usable
 from bpf.names import text
+from bpf.ring_records import RingRecords
 from bpf.syscall import MapInfo, ask, map_ids_of
 from engine.contracts import Window
 from engine.errors import ProbeFailed
@@ -36,6 +38,8 @@ _MOST_PLACES = 6
 #: Sources counted at one place, and what their table may take on a machine with many CPUs.
 _MOST_SOURCES, _MOST_BYTES = 16384, 16 << 20
 _MOST_ROWS = 20
+#: How often records are looked at, seconds.
+_LOOK_EVERY_S = 0.02
 _NOTE = "these are the events at the agent's attach point, before any filter of its own"
 _UNKNOWN_FIELDS = (
     "top_comm",
@@ -127,6 +131,9 @@ class EventSources:
         "processes_seen": Field(help="processes that caused events"),
         "top_syscall": Field(help="the system call with the most events", type="text"),
         "top_syscall_share": Field(help="its share of all events", unit="share"),
+        "ring_comm": Field(help="name of the process whose records are most in the ring", type="text"),
+        "ring_pid": Field(help="its pid"),
+        "ring_share": Field(help="its share of the records in the ring", unit="share"),
     }
     options: Mapping[str, str] = {}
     needs_target = True
@@ -152,15 +159,22 @@ class EventSources:
         places = _places(target)
         with ExitStack() as stack:
             counters, refused = _attached(places, stack)
+            rings = _rings(target, stack)
             started_at = window.begin()
             began = window.clock.monotonic()
             before = [counter.read() for counter in counters]
+            for _ in window.ticks(_LOOK_EVERY_S) if rings else ():
+                for ring in rings:
+                    ring.look()
             window.wait()
             seconds = window.clock.monotonic() - began
             after = [counter.read() for counter in counters]
             missed = sum(counter.not_counted() for counter in counters)
         rows = [_since(old, new) for old, new in zip(before, after, strict=True)]
         readings, tables = _told(counters, rows, seconds or 1.0, refused, self._proc)
+        readings |= _in_rings(
+            rings, {pid: seen.comm for t in rows for (pid, _), seen in t.items()}, self._proc
+        )
         return Evidence(
             probe=self.name,
             short=self.short,
@@ -209,6 +223,37 @@ def _attached(places: Places, stack: ExitStack) -> tuple[list[Counter], dict[str
         stack.callback(counter.close)
         counters.append(counter)
     return counters, refused
+
+
+def _rings(target: Target, stack: ExitStack) -> list[RingRecords]:
+    """The target's rings, when it is known where a record holds its process; closed by the stack."""
+    if target.pid_at is None:
+        return []
+    found = []
+    for map_id in target.rings:
+        with suppress(BpfError, OSError):  # a perf buffer, or a ring that a reload has just replaced
+            found.append(stack.enter_context(RingRecords(map_id, target.pid_at)))
+    return found
+
+
+def _in_rings(rings: list[RingRecords], comms: Mapping[int, str], proc: Path) -> dict[str, Reading]:
+    """Whose records are most in the fullest-sampled ring."""
+    ring = max(rings, key=lambda one: one.records, default=None)
+    shares = ring.shares() if ring else {}
+    if ring is None or not shares:
+        why = (
+            "no record came in the window"
+            if rings
+            else "the profile does not tell where a record holds its pid"
+        )
+        return {name: Reading(missing=why) for name in ("ring_comm", "ring_pid", "ring_share")}
+    pid, share = next(iter(shares.items()))
+    source = f"{ring.records} records in the ring"
+    return {
+        "ring_comm": Reading(value=_comm(pid, proc) or comms.get(pid, ""), source=source),
+        "ring_pid": Reading(value=pid, source=source),
+        "ring_share": Reading(value=share, unit="share", source=source),
+    }
 
 
 def _since(before: Tallies, after: Tallies) -> Tallies:

@@ -125,6 +125,7 @@ def schema(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="runbook, profile or policy.")] = "runbook",
 ) -> None:
     """Print the JSON Schema of runbooks and profiles, for editors."""
+    from engine.schema import as_json  # noqa: PLC0415
     from engine.schema import schema as build  # noqa: PLC0415
 
-    emit(build(kind))
+    typer.echo(as_json(build(kind)), nl=False)

@@ -21,7 +21,13 @@ HEADLINES: dict[str, tuple[tuple[str, str], ...]] = {
     "flow": (("in_per_s", "in"), ("out_per_s", "out"), ("dropped_per_s", "lost"), ("fill_peak", "fill")),
     "process": (("cpu_cores", "CPU"), ("throttled_share", "throttled"), ("rss_bytes", "memory")),
     "cost": (("cpu_cores", "BPF programs"), ("hottest", "hottest")),
-    "sources": (("top_comm", "most from"), ("top_share", "share"), ("total_per_s", "of")),
+    "sources": (
+        ("ring_comm", "most in the ring from"),
+        ("ring_share", "share"),
+        ("top_comm", "most calls from"),
+        ("top_share", "share"),
+        ("total_per_s", "of"),
+    ),
 }
 _AT_MOST = 4
 
