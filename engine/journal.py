@@ -7,8 +7,8 @@ runs and attempts beside it are written in the same transaction and can be deriv
 Layout of the state directory (0700): ``journal.db`` (0600, WAL, ``synchronous=FULL``),
 ``journal.anchor`` (end of the chain), ``locks/``. Cost: 0.1 ms a commit.
 
-Not here: hashes (``engine.chain``), locks (``engine.locks``), SQL text (``engine.tables``),
-what the events mean (``engine.record``).
+Not here: hashes (``engine.chain``), locks (``engine.locks``), SQL text (``engine.tables``), JSON
+(``engine.rows``), what the events mean (``engine.record``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -25,51 +25,18 @@ from engine import chain, locks, tables
 from engine.errors import JournalUnavailable, RunbookError, UnknownName, UsageError
 from engine.record import (
     Applied,
-    ChangeState,
     Ended,
     Event,
     Intended,
     Run,
     RunHead,
     Settled,
-    Told,
 )
-from engine.values import Change, Setting
+from engine.rows import Attempt, Begun, attempt_of, decode, encode, head_of
 
 if TYPE_CHECKING:
     import sqlite3
     from types import TracebackType
-
-_encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Event | Begun] | None = None
-
-
-class Begun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="begun"):
-    """The first row of a run in the chain: its head as it was then."""
-
-    head: RunHead
-
-
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One change that was announced, and how it stands.
-
-    Attributes:
-        number: Within its run, from 1.
-        captured: What was there before; written once, before the change.
-        lease_until: When it is to be undone by itself; None for a lasting change.
-        settled_at: None while nobody has said how it ended.
-    """
-
-    run: str
-    number: int
-    target_ref: str
-    remediation: str
-    state: ChangeState
-    intended_at: float
-    settled_at: float | None
-    lease_until: float | None
-    change: Change
-    captured: dict[str, Setting]
 
 
 class Journal:
@@ -143,7 +110,7 @@ class Journal:
         log = RunLog(self, head.id, 0, head.target_ref)
         with self.transaction():
             log.number = (
-                self._db.execute(tables.ADD_RUN, (head.id, head.started_at, _encode(head))).lastrowid or 0
+                self._db.execute(tables.ADD_RUN, (head.id, head.started_at, encode(head))).lastrowid or 0
             )
             self.append(log, Begun(head=head))
         return log
@@ -159,7 +126,7 @@ class Journal:
         if row is None:
             raise self._no_run(run)
         number, head = row
-        return RunLog(self, run, number, _head(head).target_ref)
+        return RunLog(self, run, number, head_of(head).target_ref)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -190,7 +157,7 @@ class Journal:
         if self._tip is None:
             self._tip = self._db.execute(tables.TIP).fetchone() or (0, chain.ROOT)
         seq, prev = self._tip[0] + 1, self._tip[1]
-        body = _encode(event)
+        body = encode(event)
         digest = chain.link(prev, seq, log.run, body)
         self._db.execute(tables.ADD_EVENT, (seq, log.number, prev, digest, body))
         self._tip = (seq, digest)
@@ -217,13 +184,13 @@ class Journal:
         elif isinstance(event, Ended):
             (head,) = self._db.execute(tables.HEAD_BY_NUMBER, (log.number,)).fetchone()
             ended = msgspec.structs.replace(
-                _head(head),
+                head_of(head),
                 ended_at=event.at,
                 outcome=event.outcome,
                 sentence=event.sentence,
                 signal=event.signal,
             )
-            self._db.execute(tables.END_RUN, (_encode(ended), log.number))
+            self._db.execute(tables.END_RUN, (encode(ended), log.number))
 
     # ── reading ─────────────────────────────────────────────────────────────────
 
@@ -231,7 +198,7 @@ class Journal:
         """Heads of runs, newest first; without their events."""
         with explained(self.directory):
             rows = self._db.execute(tables.RUNS, (-1 if limit is None else limit,)).fetchall()
-        return [self._run(_head(head), ()) for (head,) in rows]
+        return [self._run(head_of(head), ()) for (head,) in rows]
 
     def run(self, wanted: str = "last") -> Run:
         """A whole run, by its id, the beginning of its id, or ``last``.
@@ -243,8 +210,8 @@ class Journal:
         with explained(self.directory):
             number, head = self._find(wanted)
             bodies = self._db.execute(tables.EVENTS_OF_RUN, (number,)).fetchall()
-        events = tuple(event for (body,) in bodies if not isinstance(event := _decode(body), Begun))
-        return self._run(_head(head), events)
+        events = tuple(event for (body,) in bodies if not isinstance(event := decode(body), Begun))
+        return self._run(head_of(head), events)
 
     def attempts(
         self, run: str | None = None, *, since: float = 0.0, target_ref: str | None = None
@@ -258,13 +225,13 @@ class Journal:
         """
         with explained(self.directory):
             rows = self._db.execute(tables.ATTEMPTS, (run, run, since, target_ref, target_ref)).fetchall()
-        return [_attempt(row) for row in rows]
+        return [attempt_of(row) for row in rows]
 
     def leases(self, now: float) -> list[Attempt]:
         """Leased changes whose time was up at ``now``, newest first."""
         with explained(self.directory):
             rows = self._db.execute(tables.LEASES, (now,)).fetchall()
-        return [_attempt(row) for row in rows]
+        return [attempt_of(row) for row in rows]
 
     def unfinished(self) -> list[Run]:
         """Runs that neither ended nor are being worked on, newest first; without their events."""
@@ -275,7 +242,7 @@ class Journal:
         with explained(self.directory):
             rows = (chain.Row(*row) for row in self._db.execute(tables.CHAIN))
             found = chain.damages(rows, self._anchor.read())
-            return found + tables.disagreements(self._db, _decode)
+            return found + tables.disagreements(self._db, decode)
 
     def tip(self) -> tuple[int, str]:
         """The end of the chain, row and hash (hex): copy it elsewhere to detect a rewritten journal."""
@@ -378,59 +345,3 @@ def explained(path: Path) -> Iterator[None]:
 def _make_private(place: Path, path: Path) -> None:
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-
-
-def _encode(value: object) -> bytes:
-    try:
-        return _encoder.encode(value)
-    except UnicodeEncodeError:  # a name from /proc or a log that is no UTF-8
-        return _encoder.encode(_clean(msgspec.to_builtins(value)))
-
-
-def _clean(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
-    return [_clean(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _decode(body: bytes) -> Event | Begun:
-    """A row's event; one that can't be read (written by a later release) becomes a note of that."""
-    global _decoder  # noqa: PLW0603 - built once, and only where the journal is read
-    if _decoder is None:
-        _decoder = msgspec.json.Decoder(Event | Begun)
-    try:
-        return _decoder.decode(body)
-    except msgspec.DecodeError as error:
-        return Told(at=0.0, sentence=f"an event could not be read: {error}", level="error")
-
-
-def _head(text: bytes) -> RunHead:
-    try:
-        return msgspec.json.decode(text, type=RunHead)
-    except msgspec.DecodeError as error:
-        raise JournalUnavailable(
-            f"the head of a run can't be read: {error}", fix="runbook audit --verify"
-        ) from error
-
-
-def _attempt(row: tuple[Any, ...]) -> Attempt:
-    run, number, target_ref, remediation, state, intended_at, settled_at, lease_until, body = row
-    event = _decode(body)
-    if not isinstance(event, Intended):
-        raise JournalUnavailable(
-            f"change {number} of run {run} can't be read from the journal", fix="runbook audit --verify"
-        )
-    return Attempt(
-        run=run,
-        number=number,
-        target_ref=target_ref,
-        remediation=remediation,
-        state=state,
-        intended_at=intended_at,
-        settled_at=settled_at,
-        lease_until=lease_until,
-        change=event.change,
-        captured=event.captured,
-    )

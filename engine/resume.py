@@ -17,12 +17,13 @@ from pathlib import Path
 from engine import goal, loader, runner, steps
 from engine.check import given_names
 from engine.errors import TargetNotFound, UsageError
-from engine.journal import Attempt, RunLog
+from engine.journal import RunLog
 from engine.model import Decide
 from engine.outcomes import End, conclude
 from engine.proposal import Rehearsal
 from engine.record import ChangeState, Decided, Ended, Intended, Planned, Resumed, Run, Settled, TargetFound
 from engine.remedy import Hands, Made, by_hand, put_back
+from engine.rows import Attempt
 from engine.scene import Scene, Tools, Turned
 from engine.values import Target
 

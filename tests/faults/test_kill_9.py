@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.journal import Attempt, Journal
+from engine.journal import Journal
 from engine.record import Run
+from engine.rows import Attempt
 from tests.faults.mortal import BEFORE, FIXED, FileAgent, Mortal, When, begin, ended, first, later
 
 pytestmark = pytest.mark.slow
