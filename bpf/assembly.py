@@ -52,6 +52,7 @@ class Assembly:
         self.booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         self.context: tuple[object, ...] = ()
         self.made: dict[str, dict[bytes, object]] = {}
+        self.whole: dict[str, tuple[bytes, tuple[object, ...]]] = {}
         self.perf_unseen = False
 
     def inventory(self, pinned: Pins) -> Inventory:
@@ -62,6 +63,7 @@ class Assembly:
         if self.context != (files, links, pinned):
             self.context, self.pinned = (files, links, pinned), pinned
             self.made.clear()
+            self.whole.clear()
             self.owners, self.comms = _owners(files, kernel)
             self.linked = _places(links) if isinstance(links, bytes) else _places_of_values(links)
         self.perf_places: dict[int, list[str]] | None = None
@@ -83,14 +85,19 @@ class Assembly:
     def _values(
         self, kind: str, raw: bytes, size: int, make: Callable[[bytes], Value | None]
     ) -> tuple[Value, ...]:
-        """One value per record, our own objects left out."""
+        """One value per record, our own objects left out; none made anew when the kernel tells the same."""
+        whole, same = self.whole.get(kind, (b"", ()))
+        if whole == raw:
+            return cast("tuple[Value, ...]", same)
         before = cast("dict[bytes, Value | None]", self.made.get(kind, {}))
         records = [raw[at : at + size] for at in range(0, len(raw), size)]
         values = [before.get(record) or make(record) for record in records]
         self.made[kind] = dict(zip(records, values, strict=True))
         for record in self.fleeting:
             self.made[kind].pop(record, None)
-        return tuple(filter(None, values))
+        found = tuple(filter(None, values))
+        self.whole[kind] = (b"", ()) if self.fleeting else (raw, found)
+        return found
 
     def _notes(self) -> tuple[str, ...]:
         notes = []

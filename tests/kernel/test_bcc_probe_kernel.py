@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -165,3 +166,22 @@ def test_addresses_get_their_names(failing):
 
     assert "getpid" in names.user[0]
     assert names.kernel == ("schedule",)
+
+
+@needs_bcc
+def test_the_shipped_example_runs_as_a_runbook(failing, tmp_path):
+    """From the command line: the program is found beside the runbook, its numbers reach the sentence."""
+    command = [Path(sys.executable).with_name("runbook"), "run", EXAMPLES / "failing-syscalls.yaml"]
+    done = subprocess.run(
+        [*command, "--input", "window=1s", "--state", tmp_path / "state", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    events = json.loads(done.stdout)["events"]
+    (seen,) = [event["evidence"] for event in events if event["kind"] == "seen"]
+    assert seen["readings"]["total"]["value"] > 0
+    assert any("system calls fail a second" in event.get("sentence", "") for event in events)

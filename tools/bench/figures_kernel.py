@@ -80,7 +80,7 @@ def inventory() -> list[Figure]:
             _must(
                 sum(bool(item.owners) for item in seen.maps) >= 1000, "the inventory did not find the owners"
             )
-            ours, theirs = least_wall(reader.read, _bpftool_and_owners, times=9)
+            ours, theirs = least_wall(reader.read, _bpftool_and_owners, times=25)
     ratio = theirs / ours
     return [
         Figure(
