@@ -83,6 +83,32 @@ class Types:
         scalar = kind in (KIND_INT, KIND_ENUM) and size in (1, 2, 4, 8)
         return Place(name=name, offset=offset, size=size, signed=signed, scalar=scalar)
 
+    def member_at(self, structure: str, member: str) -> int | None:
+        """Offset in bytes of a structure's own member; None when there is none of that name."""
+        found = library().btf__find_by_name_kind(self._pointer, structure.encode(), KIND_STRUCT)
+        address, _, _, count, _ = self._read(found) if found > 0 else (0, "", 0, 0, 0)
+        rows = ctypes.string_at(address + _HEAD.size, _HEAD.size * count) if count else b""
+        for name, _, offset_bits in _HEAD.iter_unpack(rows):  # struct btf_member
+            if (library().btf__name_by_offset(self._pointer, name) or b"") == member.encode():
+                return int(offset_bits & 0xFFFFFF) // 8  # the top byte tells the size of a bit field
+        return None
+
+
+@contextmanager
+def of_running_kernel() -> Iterator[Types]:
+    """The running kernel's own types; parsing them takes 4 ms.
+
+    Raises:
+        BpfError: The kernel was built without BTF.
+    """
+    pointer = library().btf__load_vmlinux_btf()
+    if not pointer:
+        raise failure("the kernel's BTF could not be read", ctypes.get_errno())
+    try:
+        yield Types(pointer)
+    finally:
+        library().btf__free(pointer)
+
 
 @contextmanager
 def of_kernel_object(btf_id: int) -> Iterator[Types]:

@@ -17,7 +17,7 @@ from ctypes import byref, c_size_t, c_uint32
 from pathlib import Path
 from types import TracebackType
 
-from bpf import btf
+from bpf import btf, tracepoints
 from bpf.library import BpfError, check, check_pointer, failure, is_root, library, take_log, usable
 
 __all__ = [
@@ -195,6 +195,14 @@ class BpfObject:
     def attach(self, program: str) -> Link:
         """Attach where the program's section says; the object detaches it when closed."""
         return self._keep(library().bpf_program__attach(self._program(program)), f"{program} did not attach")
+
+    def attach_tracepoint(self, program: str, group: str, name: str) -> Link:
+        """Attach to a trace event, wherever (if anywhere) the trace file system is mounted."""
+        fd = tracepoints.open_event(tracepoints.event_id(group, name))
+        pointer = library().bpf_program__attach_perf_event(self._program(program), fd)
+        if not pointer:
+            os.close(fd)  # else the link owns it
+        return self._keep(pointer, f"{program} did not attach to tracepoint {group}:{name}")
 
     def attach_iterator(self, program: str) -> Link:
         """An iterator link; ``read`` on it runs it."""

@@ -82,6 +82,9 @@ class Window(Protocol):
     def show(self, label: str, value: float, unit: str = "") -> None:
         """A number as it comes, for the live display. Cheap; never recorded."""
 
+    def say(self, words: str) -> None:
+        """Something seen, as it happens: printed by a single look, else let go. Never recorded."""
+
 
 @runtime_checkable
 class Probe(Protocol):

@@ -34,7 +34,7 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def glance(wanted: Glance, *, quiet: bool = False) -> Evidence:
-    """Look for one window, with the numbers as they come on a terminal.
+    """Look for one window, with what is seen as it comes.
 
     Raises:
         RunbookError: The probe, the target or an option is unknown, or the probe could not look.
@@ -54,7 +54,15 @@ def glance(wanted: Glance, *, quiet: bool = False) -> Evidence:
         watcher.begin(RunHead(id="", runbook=f"look {probe.name}", target=name, started_at=clock.now()))
         started = StepStarted(at=clock.now(), title="look", action=probe.name, seconds=wanted.seconds)
         watcher.event(started)
-        view = View(target, wanted.seconds, clock, cancel, show=watcher.number, directory=str(Path.cwd()))
+        view = View(
+            target,
+            wanted.seconds,
+            clock,
+            cancel,
+            show=watcher.number,
+            say=lambda words: watcher.say(clock.now(), words),
+            directory=str(Path.cwd()),
+        )
         answers = list(look([Request(probe, options)], view))
     if cancel.signal and not answers:
         raise Interrupted("stopped before anything was seen", fix="look again")

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Lock
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from engine import record, text
 from engine.reports import timeline
@@ -35,15 +36,33 @@ def watcher(
     return Plain(out)
 
 
+class Looker(record.Watcher, Protocol):
+    """Watches a single look."""
+
+    def say(self, at: float, words: str) -> None:
+        """What a probe sees as it happens; further lines are indented by the probe."""
+
+
 @contextmanager
-def passing(*, quiet: bool = False) -> Iterator[record.Watcher]:
-    """A watcher for a single look: only the display on a terminal is worth it, and it is taken away."""
-    seer = watcher(quiet=quiet or not sys.stdout.isatty())
+def passing(*, quiet: bool = False) -> Iterator[Looker]:
+    """A watcher for a single look: the display on a terminal, taken away at the end; else what is said."""
+    seer = _looker(quiet=quiet)
     try:
         yield seer
     finally:
         if not isinstance(seer, Quiet):
             getattr(seer, "close", lambda: None)()
+
+
+def _looker(*, quiet: bool) -> Looker:
+    out = sys.stdout
+    if quiet:
+        return Quiet()
+    if not out.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return Spoken(out)
+    from engine.screen import Screen  # noqa: PLC0415 - rich only where it is shown
+
+    return Screen(out, None)
 
 
 class Quiet:
@@ -58,9 +77,30 @@ class Quiet:
     def number(self, step: str, label: str, value: float, unit: str) -> None:
         """Nothing to show."""
 
+    def say(self, at: float, words: str) -> None:
+        """Nothing to show."""
+
     def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:  # noqa: ARG002
         """Nobody can be asked."""
         return None
+
+
+class Spoken(Quiet):
+    """Prints what a probe says, and nothing else: for a single look into a pipe."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def say(self, at: float, words: str) -> None:
+        """Print it at once; a reader that goes away ends the telling, never the look."""
+        with suppress(OSError):
+            print(spoken(at, words), file=self._stream, flush=True)
+
+
+def spoken(at: float, words: str) -> str:
+    """What a probe said, with the time of day (UTC); no line of it can steer the terminal."""
+    lines = "\n".join(text.plain(line) for line in words.split("\n"))
+    return f"{time.strftime('%H:%M:%S', time.gmtime(at))}  {lines}"
 
 
 class Plain:

@@ -59,6 +59,7 @@ class View(NamedTuple):
     clock: Clock
     cancel: Cancel
     show: Show = lambda *_: None
+    say: Callable[[str], None] = lambda _: None
     directory: str = "."
 
 
@@ -180,6 +181,10 @@ class SharedWindow:
     def show(self, label: str, value: float, unit: str = "") -> None:
         """A number as it comes, for the live display."""
         self._view.show(self._probe.name, label, value, unit)
+
+    def say(self, words: str) -> None:
+        """Something seen, as it happens."""
+        self._view.say(words)
 
     def _check_cpu(self) -> None:
         used = time.thread_time() - self._cpu_at_start

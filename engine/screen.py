@@ -26,7 +26,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from engine import boxes, record, text
+from engine import boxes, live, record, text
 from engine.answer import read_answer
 from engine.reports import timeline
 from engine.values import Decision, Plan
@@ -82,6 +82,11 @@ class Screen:
         with self._lock:
             self._numbers.pop(label, None)
             self._numbers[label] = text.measure(value, unit)
+
+    def say(self, at: float, words: str) -> None:
+        """Print what a probe saw; it stays above the area."""
+        with self._lock, suppress(OSError):
+            self._console.print(Text(live.spoken(at, words)))
 
     def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:
         """Ask for a change whose box was just shown; anything but a yes is a no."""

@@ -18,7 +18,7 @@ def tell(seen: Evidence) -> None:
         (
             (
                 f"{seen.short}.{name}",
-                text.measure(reading.value, reading.unit),
+                _cell(reading.value, reading.unit),
                 reading.missing or reading.source,
             )
             for name, reading in seen.readings.items()
@@ -38,6 +38,12 @@ def _tell_table(name: str, rows: tuple[dict[str, Scalar], ...]) -> None:
         return
     typer.echo(f"\n{text.plain(name)}")
     head = [text.plain(key) for key in rows[0]]
-    table(head, ([text.measure(row.get(key), text.unit_of(key)) for key in rows[0]] for row in rows[:_ROWS]))
+    table(head, ([_cell(row.get(key), text.unit_of(key)) for key in rows[0]] for row in rows[:_ROWS]))
     if len(rows) > _ROWS:
         typer.echo(f"… and {len(rows) - _ROWS} more (all of them with --json)")
+
+
+def _cell(value: Scalar, unit: str) -> str:
+    """A value on one line; of a text of several lines only how many they are."""
+    lines = value.strip().count("\n") + 1 if isinstance(value, str) else 1
+    return text.measure(value, unit) if lines == 1 else f"{lines} lines"
