@@ -15,6 +15,7 @@ import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bpf.host import capabilities, kernel_config, limits, mounts, security
 from bpf.library import is_root
 from bpf.probes import kernel_kinds
 from engine.contracts import Window
@@ -29,9 +30,14 @@ _SYSCTLS = {
     "bpf_jit_harden": "net/core/bpf_jit_harden",
     "bpf_jit_limit": "net/core/bpf_jit_limit",
 }
-_CAPABILITIES = {12: "CAP_NET_ADMIN", 19: "CAP_SYS_PTRACE", 21: "CAP_SYS_ADMIN", 24: "CAP_SYS_RESOURCE"}
-_CAPABILITIES |= {38: "CAP_PERFMON", 39: "CAP_BPF"}  # linux/capability.h
-_NOT_MOUNTED = "securityfs is not mounted"
+_CAPABILITIES = (
+    "cap_net_admin",
+    "cap_sys_ptrace",
+    "cap_sys_admin",
+    "cap_sys_resource",
+    "cap_perfmon",
+    "cap_bpf",
+)
 
 
 def _text(help_text: str) -> Field:
@@ -120,32 +126,27 @@ class KernelFacts:
         return found
 
     def _config(self) -> Reading:
-        for path in ("proc/config.gz", f"boot/config-{platform.release()}"):
-            if (self._root / path).exists():
-                return Reading(value=f"/{path}", source=f"/{path}")
-        return Reading(missing="neither /proc/config.gz nor /boot/config-RELEASE is there")
+        place = kernel_config.place(self._root, platform.release())
+        return Reading(value=place, source=place) if place else Reading(missing=kernel_config.MISSING)
 
     def _sysctls(self) -> dict[str, Reading]:
         found = {}
         for name, path in _SYSCTLS.items():
-            value = self._read(f"proc/sys/{path}")
-            source = f"sysctl {path.replace('/', '.')}"
-            if value.lstrip("-").isdigit():
-                found[name] = Reading(value=int(value), source=source)
-            else:
-                found[name] = Reading(source=source, missing="this kernel has no such setting, or hides it")
+            value, missing = limits.sysctl(self._root, path)
+            found[name] = Reading(value=value, source=f"sysctl {path.replace('/', '.')}", missing=missing)
         return found
 
     def _security(self) -> dict[str, Reading]:
-        lockdown, modules = (self._read(f"sys/kernel/security/{name}") for name in ("lockdown", "lsm"))
-        mode = lockdown.partition("[")[2].partition("]")[0]  # none [integrity] confidentiality
-        status = dict(line.partition(":\t")[::2] for line in self._read("proc/self/status").splitlines())
-        held = int(status.get("CapEff", "0").strip() or "0", 16)
-        names = [name for bit, name in _CAPABILITIES.items() if held >> bit & 1]
-        lacking = [name for bit, name in _CAPABILITIES.items() if not held >> bit & 1]
+        mode, no_mode = security.lockdown(self._root, built_in=None)
+        modules, no_modules = security.modules(self._root)
+        held = capabilities.names_of(
+            capabilities.of_status(self._read("proc/self/status")).get("effective", 0)
+        )
+        names = [name.upper() for name in _CAPABILITIES if name in held]
+        lacking = [name.upper() for name in _CAPABILITIES if name not in held]
         return {
-            "lockdown": Reading(value=mode or None, missing="" if mode else _NOT_MOUNTED),
-            "security_modules": Reading(value=modules or None, missing="" if modules else _NOT_MOUNTED),
+            "lockdown": Reading(value=mode, missing=no_mode),
+            "security_modules": Reading(value=modules, missing=no_modules),
             "capabilities": Reading(
                 value=", ".join(names) or "none",
                 source=f"/proc/self/status; lacking: {', '.join(lacking) or 'none'}",
@@ -154,23 +155,20 @@ class KernelFacts:
         }
 
     def _memlock(self) -> Reading:
-        for line in self._read("proc/self/limits").splitlines():
-            if line.startswith("Max locked memory"):
-                soft = line.split()[3]
-                if soft.isdigit():
-                    return Reading(value=int(soft), unit="bytes", source="/proc/self/limits")
-                return Reading(unit="bytes", missing="unlimited")
-        return Reading(unit="bytes", missing="/proc/self/limits can't be read")
+        soft = limits.memlock(self._root, "self")
+        if soft is None:
+            return Reading(unit="bytes", missing="/proc/self/limits can't be read")
+        if soft == limits.UNLIMITED:
+            return Reading(unit="bytes", missing="unlimited")
+        return Reading(value=soft, unit="bytes", source="/proc/self/limits")
 
     def _mounts(self) -> dict[str, Reading]:
-        places: dict[str, str] = {}
-        for line in self._read("proc/self/mounts").splitlines():
-            _, place, kind, *_ = line.split(" ")
-            places.setdefault(kind, place)
+        seen = mounts.read(self._root)
         found = {}
         for name, kind in (("bpffs", "bpf"), ("tracefs", "tracefs")):
-            missing = "" if kind in places else f"{name} is not mounted"
-            found[name] = Reading(value=places.get(kind), source="/proc/self/mounts", missing=missing)
+            place = mounts.of_kind(seen, kind) or None
+            missing = "" if place else f"{name} is not mounted"
+            found[name] = Reading(value=place, source="/proc/self/mountinfo", missing=missing)
         return found
 
     def _read(self, path: str) -> str:

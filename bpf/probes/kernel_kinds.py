@@ -32,12 +32,12 @@ PROGRAMS = {
 }
 
 
-def try_all() -> dict[str, Support]:
-    """Every kind and help by name. All ``unknown`` without root or libbpf."""
-    here = usable()
+def try_all(names: tuple[str, ...] = ()) -> dict[str, Support]:
+    """Every kind and help by name, or only those named. All ``unknown`` without root or libbpf."""
+    here, wanted = usable(), names or NAMES
     if here.answer != "yes":
-        return dict.fromkeys(NAMES, Support(answer="unknown", why=here.why, fix=here.fix))
-    return {name: _HELPS[name]() if name in _HELPS else _try_program(name) for name in NAMES}
+        return dict.fromkeys(wanted, Support(answer="unknown", why=here.why, fix=here.fix))
+    return {name: _HELPS[name]() if name in _HELPS else _try_program(name) for name in wanted}
 
 
 def _try_program(name: str) -> Support:

@@ -196,7 +196,7 @@ def test_kernel_facts_reads_settings_mounts_and_rights(tmp_path: Path) -> None:
         "sys/devices/system/cpu/possible": "0-7\n",
         "proc/self/status": "Name:\tx\nCapEff:\t000000c000200000\n",
         "proc/self/limits": "Max locked memory         65536                65536                bytes\n",
-        "proc/self/mounts": "bpf /sys/fs/bpf bpf rw 0 0\n",
+        "proc/self/mountinfo": "30 20 0:26 / /sys/fs/bpf rw,nosuid shared:4 - bpf bpf rw\n",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
