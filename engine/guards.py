@@ -40,6 +40,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         now: Epoch seconds.
+        run: The run that wants it; its own earlier changes are steps of one remedy, not repeats.
         risk: The greatest of what the remediation, the plan and the runbook say.
         evidence: What the plan was decided from, by short name.
         recent: Changes of the last day on this machine, oldest first.
@@ -50,6 +51,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     now: float
     target: Target
+    run: str = ""
     risk: Risk = "low"
     host: Host = Host()
     evidence: dict[str, Evidence] = {}

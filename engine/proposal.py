@@ -64,6 +64,7 @@ def _situation(plan: Plan, scene: Scene, lease_s: float | None) -> Situation:
     return Situation(
         now=scene.now,
         target=target,
+        run=scene.head.id,
         risk=plan.risk,
         host=scene.tools.host,
         evidence=dict(scene.evidence),

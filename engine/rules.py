@@ -110,6 +110,7 @@ class Cooldown(Rule):
             past.at
             for past in situation.recent
             if (past.target_ref, past.remediation) == (situation.target.ref, plan.remediation)
+            and past.run != (situation.run or None)
         ]
         ago = situation.now - max(made) if made else None
         if ago is None or ago >= self.seconds:

@@ -22,6 +22,8 @@ from engine.outcomes import End, conclude, interrupted
 from engine.record import Decided, StepSkipped, StepStarted, Told
 from engine.scene import Scene, Turned
 
+#: How often one rung is climbed while it helps and the goal does not hold yet.
+_CLIMBS = 3
 #: How often a ``wait`` without probes of its own looks at its condition, in seconds.
 GLANCE_S = 1.0
 #: Steps whose beginning is worth a write of its own: they take time, or change something.
@@ -208,21 +210,28 @@ def _refresh(scene: Scene) -> None:
 
 
 def _climb(step: Try, scene: Scene, hands: Turner) -> None:
-    """The rungs of a ladder, until the goal holds or, if the author says so, until one helped."""
+    """The rungs of a ladder, until the goal holds or, if the author says so, until one helped.
+
+    A rung that helped, but not enough, is planned anew from new evidence: a reader that can
+    breathe again shows its true limits.
+    """
     if step.stop == "first-better" and any(
         turned.stands for one, turned in scene.turned if one in step.rungs
     ):
         return  # it helped before the run was taken up again
     for number, rung in enumerate(step.rungs, 1):
-        stop_if_asked(scene)
-        _refresh(scene)
-        stop_if_asked(scene)
-        if not _wanted(rung, scene):
-            continue
-        scene.note(StepStarted(at=scene.now, step=rung.id, title=rung.title, action="change"))
-        turned = _turn(rung, scene, hands, number)
-        if turned.holds or (step.stop == "first-better" and turned.stands):
-            return
+        for _ in range(_CLIMBS):
+            stop_if_asked(scene)
+            _refresh(scene)
+            stop_if_asked(scene)
+            if not _wanted(rung, scene):
+                break
+            scene.note(StepStarted(at=scene.now, step=rung.id, title=rung.title, action="change"))
+            turned = _turn(rung, scene, hands, number)
+            if turned.holds or (step.stop == "first-better" and turned.stands):
+                return
+            if not turned.stands:
+                break
 
 
 def _turn(step: Change, scene: Scene, hands: Turner, rung: int) -> Turned:

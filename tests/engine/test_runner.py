@@ -25,12 +25,21 @@ from engine.record import (
     Told,
     Would,
 )
-from engine.testing import FakeClock, FakeProbe, FakeWatcher, failing, rehearse
+from engine.testing import (
+    FakeClock,
+    FakeDiagnosis,
+    FakeProbe,
+    FakeRemediation,
+    FakeWatcher,
+    failing,
+    rehearse,
+)
 from engine.values import Decision
 from tests.engine.rehearsed import (
     GOAL,
     LOOK,
     TELL,
+    VERDICT,
     agent,
     flow,
     kinds,
@@ -503,3 +512,21 @@ def test_keep_always_stays_without_a_goal() -> None:
     run = rehearse(runbook(LOOK, change, goal=None), parts(lab), lab)
 
     assert (run.head.outcome, lab.settings["ring"]) == ("mitigated", 4)
+
+
+class Doubling(FakeRemediation):
+    """Plans twice what stands."""
+
+    def plan(self, case):  # type: ignore[no-untyped-def]
+        self.to = 2 * case.knobs[self.knob].value  # type: ignore[operator]
+        return super().plan(case)
+
+
+def test_a_rung_that_helps_but_not_enough_is_climbed_again_and_undone_step_by_step() -> None:
+    """The first plan rests on what an overloaded reader could show; the second knows better."""
+    lab = agent()
+    run = rehearse(standard(), [flow(lab), FakeDiagnosis(VERDICT), Doubling(lab, "ring", 2)], lab)
+
+    assert [one.change.after for one in of_type(run, Intended)] == [2, 4]
+    assert [one.state for one in of_type(run, Settled)] == ["kept", "kept"]
+    assert run.head.outcome == "fixed"
