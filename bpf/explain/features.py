@@ -1,0 +1,84 @@
+"""Facts worked out from a whole text, which no phrase can hold: kernel versions, stack offsets, young helpers.
+
+Each is a label, such as ``@stack-over-512`` or ``@kernel<5.8``, with the line it was seen in.
+
+Not here: what the labels speak for (``rules_*``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+#: Kernels by which rules ask, ascending: major * 1000 + minor.
+VERSIONS = (4014, 5004, 5008, 5011)
+
+#: Helper → kernel that introduced it. Source: Linux include/uapi/linux/bpf.h, history; bcc docs/kernel-versions.md.
+HELPERS = {
+    "bpf_probe_read_kernel": 5005,
+    "bpf_probe_read_user": 5005,
+    "bpf_probe_read_kernel_str": 5005,
+    "bpf_probe_read_user_str": 5005,
+    "bpf_ktime_get_boot_ns": 5008,
+    "bpf_ringbuf_output": 5008,
+    "bpf_ringbuf_reserve": 5008,
+    "bpf_ringbuf_submit": 5008,
+    "bpf_ringbuf_discard": 5008,
+    "bpf_get_current_task_btf": 5011,
+    "bpf_for_each_map_elem": 5013,
+    "bpf_get_attach_cookie": 5015,
+    "bpf_get_func_ip": 5015,
+    "bpf_loop": 5017,
+    "bpf_strncmp": 5017,
+    "bpf_get_func_arg": 5017,
+    "bpf_jiffies64": 5005,
+    "bpf_get_current_cgroup_id": 4018,
+    "bpf_get_ns_current_pid_tgid": 5007,
+    "bpf_d_path": 5010,
+    "bpf_snprintf": 5013,
+    "bpf_dynptr_from_mem": 5019,
+}
+
+_RELEASE = re.compile(
+    r"(?:linux(?: version| kernel)?|uname -\w+|kernel(?: version)?|kernelversion|release)[ :=\"'`*v]{0,6}"
+    r"(\d)\.(\d{1,2})(?:\.\d{1,3})?(?=[^.\d]|\.(?:\D|$)|$)"
+)
+_FULL = re.compile(r"(?<![\d.v=~])([2-7])\.(\d{1,2})\.(\d{1,3})[-.+][\w.+~-]{0,60}(?:el\d|amd64|generic|x86_64|aarch64|arm64|cloud|azure|aws|gcp|microsoft|amzn|raspi|v8)")
+_WANTED = re.compile(r"require|least|minimum|newer|or later|since|>=|need|introduced|\d\+|support")
+_STACK = re.compile(r"(?:stack(?: r\d+)? off=?|\(r10 ?|r10 off=|fp) ?-(\d{3,9})")
+_HELPER = re.compile(r"(?:unknown func|invalid func|cannot use helper) (bpf_\w{1,40})")
+_LIMIT = 512
+
+
+def features(lines: Iterable[str], kernel: int | None = None) -> dict[str, int]:
+    """Label → index of the line that shows it; -1 where the host showed it.
+
+    Args:
+        lines: In lower case.
+        kernel: The running kernel, major * 1000 + minor; None where the text must say.
+    """
+    found: dict[str, int] = {}
+    version, at = (kernel, -1) if kernel is not None else (None, -1)
+    helper: tuple[str, int] | None = None
+    for index, line in enumerate(lines):
+        if version is None and ("linux" in line or "kernel" in line or "uname" in line or "release" in line or "-" in line):
+            version, at = _version(line), index
+        if "stack" in line or "r10" in line:
+            for match in _STACK.finditer(line):
+                if int(match[1]) > _LIMIT and "invalid" in line:
+                    found.setdefault("@stack-over-512", index)
+        if helper is None and (match := _HELPER.search(line)):
+            helper = match[1], index
+    if version is not None:
+        found.update({f"@kernel<{asked // 1000}.{asked % 1000}": at for asked in VERSIONS if version < asked})
+        if helper and version < HELPERS.get(helper[0], 0):
+            found["@helper-newer-than-kernel"] = helper[1]
+    return found
+
+
+def _version(line: str) -> int | None:
+    """The kernel that a line says is running, or None: one that is only asked for doesn't count."""
+    match = _FULL.search(line) or (None if _WANTED.search(line) else _RELEASE.search(line))
+    if match is None or not 2 <= int(match[1]) <= 9:
+        return None
+    return int(match[1]) * 1000 + int(match[2])
