@@ -65,6 +65,7 @@ def target_of(instance: lab.Instance, counters: tuple[Counter, ...] = COUNTERS) 
         map_ids=tuple(held),
         rings=tuple(map_id for map_id, kind in held.items() if kind == RINGBUF),
         record_bytes=64,
+        pid_at=8,
         counters=counters,
         metrics_url=instance.metrics_url,
         log_file=instance.log_file,
