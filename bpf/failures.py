@@ -33,6 +33,8 @@ COMMANDS = {
     36: "TOKEN_CREATE",
 }
 _TINY = 4  # instructions
+_AT_ONCE_S = 0.001  # a library's own next try; an agent's takes longer
+_MOST_TRIES = 8  # of libraries; more is an agent in a loop
 _ERRNOS = {**errno.errorcode, 512: "ERESTARTSYS", 524: "ENOTSUPP"}
 _WITH_LOG = ("PROG_LOAD", "BTF_LOAD")
 
@@ -221,7 +223,9 @@ class Retries:
         for attempt in attempts:
             now, before = attempt, self._held.pop(attempt.tid, None)
             if before is not None and _again(before, attempt):
-                now = msgspec.structs.replace(attempt, tries=before.tries + 1)
+                now = msgspec.structs.replace(
+                    attempt, tries=before.tries + 1, name=attempt.name or before.name
+                )
             elif before is not None:
                 settled.append(before)
             if _to_come(now):
@@ -248,7 +252,7 @@ def _to_come(failure: Failure) -> bool:
 
 
 def _again(before: Failure, now: Failure) -> bool:
-    """Whether the same thread tries the same again."""
-    return (before.command, before.type, before.insns) == (now.command, now.type, now.insns) and (
-        now.log_asked or before.errno == "EAGAIN"
-    )
+    """Whether the same thread tries the same again: with a log, or at once (bcc leaves the name out)."""
+    same = (before.command, before.type, before.insns) == (now.command, now.type, now.insns)
+    pause_s = now.at - now.duration_us / 1e6 - before.at
+    return same and (now.log_asked or pause_s < _AT_ONCE_S) and before.tries < _MOST_TRIES

@@ -20,7 +20,7 @@ PROGRAMS = {
     "wrong_helper": "int wrong_helper(void *ctx) { u64 room = 0;"
     + " return bpf_skb_load_bytes(ctx, 0, &room, sizeof(room)); }",
     "deep_stack": "int deep_stack(void *ctx)"
-    + ' { asm volatile("r1 = 0; *(u64 *)(r10 - 520) = r1" ::: "r1", "memory"); return 0; }',
+    + ' { asm volatile("r1 = 0; *(u64 *)(r10 - 520) = r1" ::: "memory"); return 0; }',
 }
 
 if __name__ == "__main__":
