@@ -10,7 +10,7 @@ from engine import policy
 from engine.errors import DocumentError, UsageError
 from engine.policy import Policy
 
-EXAMPLE = Path(__file__).parents[2] / "runbooks" / "policy.yaml"
+EXAMPLE = Path(__file__).parents[2] / "runbooks" / "policies" / "default.yaml"
 
 
 def written(tmp_path: Path, text: str) -> Path:
