@@ -23,19 +23,15 @@ def fold_of(project: str, folds: int) -> int:
 
 
 def project_of(row: dict[str, str]) -> str:
-    """``owner/name`` of the thread, else the agent's name."""
-    source = row.get("source", "")
-    for mark in ("github.com/", "repos/"):
-        if mark in source:
-            return "/".join(source.split(mark, 1)[1].split("/")[:2]).lower()
-    return source.split("#")[0].strip().lower() or row.get("agent", "")
+    """``owner/name`` of the thread that the text is from, else the agent's name."""
+    return row.get("source", "").partition("#")[0].strip() or row.get("agent", "")
 
 
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("data", nargs="?", type=Path, default=DEFAULT)
     asked.add_argument("--folds", type=int, default=5)
-    asked.add_argument("--misses", nargs="?", const=-1, type=int, help="print the misses [of one fold left out]")
+    asked.add_argument("--misses", nargs="?", const=-1, type=int, help="print the misses [of one fold]")
     options = asked.parse_args()
     if not options.data.exists():
         print(f"no data: {options.data} is absent; give the path of a JSON-lines file with text and root_cause")
@@ -60,9 +56,9 @@ def main() -> int:
         bucket[0] += 1
         bucket[1] += sure
         bucket[2] += first
-        if options.misses is not None and not first and fold != options.misses:
+        if options.misses is not None and not first and options.misses in (-1, fold):
             ranked = ", ".join(f"{cause.name} {cause.confidence:.2f}" for cause in causes[:4])
-            print(f"fold {fold} {row.get('id', '')} [{row['root_cause']}] -> {ranked}")
+            print(f"fold {fold} {row.get('source', '')} [{row['root_cause']}] -> {ranked}")
     took = time.process_time() - began
     for fold, (count, first, third) in tallies.items():
         if count:

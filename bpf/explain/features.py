@@ -8,7 +8,7 @@ Not here: what the labels speak for (``rules_*``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 #: Kernels by which rules ask, ascending: major * 1000 + minor.
 VERSIONS = (4014, 5004, 5008, 5011)
@@ -47,6 +47,14 @@ _FULL = re.compile(r"(?<![\d.v=~])([2-7])\.(\d{1,2})\.(\d{1,3})[-.+][\w.+~-]{0,6
 _WANTED = re.compile(r"require|least|minimum|newer|or later|since|>=|need|introduced|\d\+|support")
 _STACK = re.compile(r"(?:stack(?: r\d+)? off=?|\(r10 ?|r10 off=|fp) ?-(\d{3,9})")
 _HELPER = re.compile(r"(?:unknown func|invalid func|cannot use helper) (bpf_\w{1,40})")
+_MODULE = "(?:capability|lockdown|landlock|yama|safesetid|selinux|ima|evm|integrity|apparmor|tomoyo|smack|loadpin|ipe|bpf)"
+_LSM_LIST = re.compile(rf"{_MODULE}(?:,{_MODULE}){{1,14}}")
+_PROBES = re.compile(r"(?:attach\w{0,4}|more than|maximum of|limit of|trace|enable\w?|exceed\w*) (\d{3,7}) (?:\w{1,12} )?(?:k|u)?(?:probes?|syscalls|functions|symbols)")
+_TRACING = re.compile(r"/sys/kernel/(?:debug/)?tracing\b([\w/]*)|/sys/kernel/debug(?=[\s:'\"),]|$)")
+_ABSENT = re.compile(r"no such file|not found|not exist|enoent|cannot find")
+_NO_BTF = re.compile(r"find kernel btf(?! (?:type )?id| type)")
+#: From how many probes a line speaks of a limit.
+_MANY = 200
 _LIMIT = 512
 
 
@@ -61,6 +69,8 @@ def features(lines: Iterable[str], kernel: int | None = None) -> dict[str, int]:
     version, at = (kernel, -1) if kernel is not None else (None, -1)
     helper: tuple[str, int] | None = None
     for index, line in enumerate(lines):
+        for label in _labels(line):
+            found.setdefault(label, index)
         if version is None and ("linux" in line or "kernel" in line or "uname" in line or "release" in line or "-" in line):
             version, at = _version(line), index
         if "stack" in line or "r10" in line:
@@ -74,6 +84,18 @@ def features(lines: Iterable[str], kernel: int | None = None) -> dict[str, int]:
         if helper and version < HELPERS.get(helper[0], 0):
             found["@helper-newer-than-kernel"] = helper[1]
     return found
+
+
+def _labels(line: str) -> Iterator[str]:
+    """The labels that one line alone shows."""
+    if "," in line and (listed := _LSM_LIST.search(line)) and "bpf" not in listed[0].split(","):
+        yield "@lsm-list-without-bpf"
+    if "find kernel btf" in line and _NO_BTF.search(line):
+        yield "@no-kernel-btf"
+    if "/sys/kernel/" in line and (path := _TRACING.search(line)) and _ABSENT.search(line):
+        yield "@no-event" if (path[1] or "").count("/") >= 3 else "@no-tracefs"
+    if (many := _PROBES.search(line)) and int(many[1]) >= _MANY:
+        yield "@many-probes"
 
 
 def _version(line: str) -> int | None:

@@ -70,6 +70,11 @@ class Text:
             at += len(line) + 1
         return cls(lines, lower, "\n".join(lower), starts, notes)
 
+    @property
+    def is_verifier_log(self) -> bool:
+        """Whether it holds instructions or the end of a verifier's log."""
+        return " insns" in self.joined or "-- begin prog load log" in self.joined or ": (" in self.joined
+
     def line_at(self, position: int) -> int:
         """Index of the line that a position of ``joined`` lies in."""
         return bisect.bisect_right(self.starts, position) - 1

@@ -63,7 +63,7 @@ RULES: tuple[Rule, ...] = (
         speaks={FULL: 3.5},
         means="E2BIG on updating a map means that it is full.",
         source="Linux kernel/bpf/hashtab.c, alloc_htab_elem; projectcalico/calico#6935",
-        needs=("update|put |insert|add entry|adding|set element|upsert|write to map|lookup or init",),
+        needs=("updat|put |insert|add entry|adding|set element|upsert|write to map|lookup or init",),
         unless=("prog_load|load program|program load|verifier",),
     ),
     # ── maps that grow ──
@@ -77,6 +77,13 @@ RULES: tuple[Rule, ...] = (
         speaks={GROWTH: 3.5},
         means="Elements are put into a map and not taken out again.",
         source="DataDog/datadog-agent#34586, projectcalico/calico#6935",
+    ),
+    Rule(
+        when=("pids|pid map|per-pid|connections map|process map|tgid",),
+        speaks={GROWTH: 1.5},
+        means="A map with an element per process fills only when those of dead processes stay.",
+        source="grafana/pyroscope#2769",
+        needs=("key too big for map|map is full|no space|argument list too long",),
     ),
     Rule(
         when=("lru|bpf_map_type_lru_hash|evict|garbage collect|cleanup|clean up",),
@@ -113,14 +120,28 @@ RULES: tuple[Rule, ...] = (
         means="A limit of memory is named.",
         source="Linux Documentation/admin-guide/cgroup-v2.rst",
     ),
+    Rule(
+        when=("refcnt|reference count|never freed|not freed|not released|never released", "in the cache|process cache|event cache|cache size|cache entries"),
+        speaks={LEAK: 2.2, GROWTH: 0.8},
+        means="Objects stay in the agent's own cache.",
+        source="cilium/tetragon#4698",
+        unless=("dropped|lost",),
+    ),
     # ── CPU ──
     Rule(
         when=(
-            "high cpu|cpu usage|cpu utilization|cpu utilisation|100% cpu|cpu 100|cpu consumption|cpu load|cpu time|cpu overhead|cpu spike|% cpu|%cpu|full core|one core|cpu core|cpu throttl",
+            "system mode usage|% system|kernel mode|sys mode|system usage| cpu usage|cpu result|cpu used|bpf cpu|high cpu|cpu usage|cpu utilization|cpu utilisation|100% cpu|cpu 100|cpu consumption|cpu load|cpu time|cpu overhead|cpu spike|% cpu|%cpu|full core|one core|cpu core|cpu throttl",
         ),
         speaks={CPU_USER: 3, CPU_BPF: 2.4},
         means="The agent, or what it put into the kernel, takes much CPU.",
         source="grafana/beyla#1778, cilium/tetragon#3428",
+    ),
+    Rule(
+        when=("bottleneck|codepath|code path|hot path|expensive|slow start|startup time|profiled|flame",),
+        speaks={CPU_USER: 2.2, CPU_BPF: 0.8},
+        means="It is about where the time goes.",
+        source="grafana/beyla#1778",
+        unless=("lost|dropped|drops",),
     ),
     Rule(
         when=(
@@ -135,13 +156,13 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=(
-            "bpf_prog_|run_time_ns|run_cnt|bpftop|bpf_stats|bpf stats|bpf_stats_enabled|__bpf_|bpf_get_|bpf_probe_read|htab_map",
-            "ksoftirqd|softirq|kernel space|kernel time|system cpu|system time|sys time|in kernel|sys_exit|sys_enter|raw_syscalls|context switch|sched_switch",
+            "bpf cpu|bpf overhead|bpf_prog_|run_time_ns|run_cnt|bpftop|bpf_stats|bpf stats|bpf_stats_enabled|__bpf_|bpf_get_|bpf_probe_read|htab_map",
+            "system mode|% system|sys mode|kprobe:*|ksoftirqd|softirq|kernel space|kernel time|system cpu|system time|sys time|in kernel|sys_exit|sys_enter|raw_syscalls|context switch|sched_switch",
             "per packet|per-packet|every packet|every syscall|each syscall|tracepoint|kprobe|hook|bpf program|ebpf program|xdp|tc program",
         ),
         speaks={CPU_BPF: 2},
         means="It is a BPF program that runs often, or long.",
         source="sustainable-computing-io/kepler#1611, cilium/tetragon#3428",
-        needs=("cpu|perf top|overhead|latency|slow",),
+        needs=("cpu|perf top|overhead|latency|slow|usage",),
     ),
 )

@@ -111,7 +111,7 @@ RULES: tuple[Rule, ...] = (
         unless=("@stack-over-512",),
     ),
     Rule(
-        when=("invalid mem access 'inv'", "invalid mem access 'scalar'", "invalid mem access 'mem'"),
+        when=("invalid mem access … inv|scalar|imm|unknown|fp",),
         speaks={TYPE: 6},
         means="A plain number is used as a pointer: kernel memory needs bpf_probe_read or CO-RE reads.",
         source=f"{VERIFIER_C}, check_mem_access",
@@ -121,7 +121,7 @@ RULES: tuple[Rule, ...] = (
         speaks={TYPE: 3},
         means="Memory is accessed through a register of the wrong type.",
         source=f"{VERIFIER_C}, check_mem_access",
-        unless=("_or_null",),
+        unless=("invalid mem access … _or_null",),
     ),
     Rule(
         when=(" type= … expected=", "type= … expected=", "type=inv expected", "type=scalar expected"),

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
+from bpf import verifier
 from bpf.explain import host_rules, rules_kernel, rules_rights, rules_running, rules_verifier
 from bpf.explain.causes import CAUSES
 from bpf.explain.features import features
@@ -26,6 +27,9 @@ RULES: tuple[Rule, ...] = (
     *rules_kernel.RULES,
     *rules_running.RULES,
 )
+_VERIFIER = frozenset(id(rule) for rule in rules_verifier.RULES)
+#: What a verifier's message counts that isn't the last one of its log.
+BESIDE = 0.4
 #: Each further row for the same cause counts this much less than the one before.
 FADING = 0.6
 #: Points per e-fold of confidence; set so that confidence meets the share of right answers.
@@ -62,10 +66,12 @@ def explain_text(text: Text, host: Mapping[str, Scalar] | None = None) -> tuple[
     """As ``explain``, of a text that is already bounded."""
     host = host or {}
     spoken = speak(text, host)
+    refusal = verifier.read_lines(text.lines) if text.is_verifier_log else None
     heard: dict[str, list[tuple[float, Spoken]]] = {}
     for one in spoken:
+        beside = refusal is not None and id(one.rule) in _VERIFIER and one.line != refusal.line
         for cause, points in one.rule.speaks.items():
-            heard.setdefault(cause, []).append((points, one))
+            heard.setdefault(cause, []).append((points * BESIDE if beside else points, one))
     sayings = host_rules.judge(host, text.joined, heard) if host else ()
     totals = {cause: _total(points for points, _ in rows) for cause, rows in heard.items()}
     for saying in sayings:
