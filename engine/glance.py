@@ -84,16 +84,6 @@ def typed_options(probe: Probe, given: Mapping[str, str]) -> dict[str, Setting]:
             known = ", ".join(probe.options) or "none"
             hint = f"did you mean {near!r}?" if near else f"its options: {known}"
             raise UsageError(f"{probe.name} has no option {name!r}", fix=hint)
-    return {name: _typed(value) for name, value in given.items()}
+    from engine.scalars import plain_value  # noqa: PLC0415 - reads YAML, and most looks have no options
 
-
-def _typed(value: str) -> Setting:
-    """A number, a truth or a text, as it would be in YAML."""
-    if value in ("true", "false"):
-        return value == "true"
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value
+    return {name: plain_value(value) for name, value in given.items()}
