@@ -162,15 +162,3 @@ int on_syscall(struct bpf_raw_tracepoint_args *ctx)
 		__sync_fetch_and_add(&received, 1);
 	return 0;
 }
-
-/* The fault `bad-program`: a lookup's result used without asking whether there was one. The verifier
- * refuses it on every kernel. Loaded only when asked for. */
-SEC("?raw_tp/sys_enter")
-int careless(struct bpf_raw_tracepoint_args *ctx)
-{
-	__u64 key = ctx->args[1];
-	struct cache_entry *known = bpf_map_lookup_elem(&cache, &key);
-
-	known->count += 1;
-	return 0;
-}

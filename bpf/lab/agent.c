@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "confine.h"
 #include "log.h"
 #include "reader.h"
 
@@ -156,8 +157,9 @@ static int run(struct agent *agent)
 			 agent->config.metrics_port, strerror(-listener));
 		return 1;
 	}
-	if (start(agent))
+	if (confine(&agent->config) || start(agent))
 		return 1;
+	alarm(0); /* see begin_anew() */
 	log_line(LOG_INFO, "ready: metrics on http://%s:%llu/metrics", agent->config.metrics_address,
 		 agent->config.metrics_port);
 	why = serve(agent, signals, timer, listener);
@@ -165,6 +167,7 @@ static int run(struct agent *agent)
 		 *agent->loaded.variables.dropped);
 	reader_stop();
 	loader_close(&agent->loaded);
+	loader_unpin(&agent->config);
 	return 0;
 }
 
@@ -199,6 +202,27 @@ static int parse(struct agent *agent, int argc, char **argv)
 	return optind == argc ? 0 : -1;
 }
 
+/* What a supervisor does for other agents: after a pause begin anew, with the rights and the settings of
+ * then. Comes back only when it is told to end meanwhile. */
+static void begin_anew(struct agent *agent, char **argv)
+{
+	const struct timespec pause = {.tv_sec = agent->config.retry_ns / 1000000000,
+				       .tv_nsec = agent->config.retry_ns % 1000000000};
+	unsigned int left = alarm(0);
+	char self[4096] = {0};
+	sigset_t end;
+
+	alarm(left ? left : agent->seconds); /* outlives the exec, so that its time is over in any case */
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	sigaddset(&end, SIGINT);
+	log_line(LOG_INFO, "cannot start; trying again in %llu ms", agent->config.retry_ns / 1000000);
+	if (sigtimedwait(&end, NULL, &pause) < 0 && readlink("/proc/self/exe", self, sizeof(self) - 1) > 0) {
+		execv(self, argv);
+		log_line(LOG_ERROR, "%s: %s", self, strerror(errno));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static struct agent agent;
@@ -224,6 +248,8 @@ int main(int argc, char **argv)
 	find_object(&agent);
 	libbpf_set_print(log_libbpf);
 	result = run(&agent);
+	if (result && agent.config.retry_ns)
+		begin_anew(&agent, argv);
 	if (agent.pid_file)
 		unlink(agent.pid_file);
 	return result;

@@ -34,10 +34,8 @@ def start(
         started = lab.start(fault, config_file=config, name=name, seconds=seconds)
     except RunbookError as error:
         _fail(error)
-    if started.exit_code is not None:
-        typer.echo(f"{started.name}: the agent ended with {started.exit_code}, as this fault makes it")
-    else:
-        typer.echo(f"{started.name}: lab-agent, pid {started.pid}; {started.metrics_url}")
+    state = "its programs do not load; it tries again" if lab.fails(started) else started.metrics_url
+    typer.echo(f"{started.name}: lab-agent, pid {started.pid}; {state}")
     typer.echo(f"  config {started.config_file}\n  log    {started.log_file}")
     typer.echo(f"  stop   runbook lab stop {started.name}")
 
@@ -52,6 +50,21 @@ def list_instances(
         typer.echo(rows.as_json())
     else:
         typer.echo(rows.as_text())
+
+
+@app.command(epilog="Example: runbook lab restart missing-capability")
+def restart(
+    name: Annotated[str, typer.Argument(help="Which one; not needed when there is only one.")] = "",
+    config: Annotated[
+        str, typer.Option(help="Which one, by its configuration file.", show_default=False)
+    ] = "",
+) -> None:
+    """Start an agent and its generator anew, and wait until it is healthy."""
+    try:
+        started = lab.restart(lab.instance_named(name) if not config else lab.instance_of(Path(config)))
+    except RunbookError as error:
+        _fail(error)
+    typer.echo(f"{started.name}: lab-agent, pid {started.pid}; {started.metrics_url}")
 
 
 @app.command(epilog="Example: runbook lab stop burst")

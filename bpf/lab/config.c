@@ -50,6 +50,7 @@ static const struct field fields[] = {
 	{"cache.clean", WORD, AT(cache_clean), 0, 0, bool_words},
 	{"exporter.queue_size", COUNT, AT(export_queue_size), 1, 1 << 20, NULL},
 	{"exporter.to", TEXT, AT(export_to), 0, 0, NULL},
+	{"pin.directory", TEXT, AT(pin_directory), 0, 0, NULL},
 	{"metrics.address", TEXT, AT(metrics_address), 0, 0, NULL},
 	{"metrics.port", COUNT, AT(metrics_port), 0, 65535, NULL},
 	{"log.file", TEXT, AT(log_file), 0, 0, NULL},
@@ -57,7 +58,10 @@ static const struct field fields[] = {
 	{"practice.leak_per_event", BYTES, AT(leak_bytes), 0, 1 << 20, NULL},
 	{"practice.leak_limit", BYTES, AT(leak_limit_bytes), 0, 4ULL << 30, NULL},
 	{"practice.stuck_after_events", COUNT, AT(stuck_after_events), 0, ~0ULL, NULL},
-	{"practice.careless_program", WORD, AT(careless_program), 0, 0, bool_words},
+	{"practice.bad_program", TEXT, AT(bad_program), 0, 0, NULL},
+	{"practice.forbid_bpf", WORD, AT(forbid_bpf), 0, 0, bool_words},
+	{"practice.memlock_limit", BYTES, AT(memlock_bytes), 0, 4ULL << 30, NULL},
+	{"practice.retry_after", DURATION, AT(retry_ns), 0, 3600 * SECOND, NULL},
 };
 
 static const struct config defaults = {

@@ -35,6 +35,8 @@ struct config {
 	__u64 export_queue_size;
 	char export_to[MAX_TEXT];
 
+	char pin_directory[MAX_TEXT]; /* in bpffs; empty: nothing is pinned */
+
 	char metrics_address[MAX_TEXT];
 	__u64 metrics_port;
 	char log_file[MAX_TEXT];
@@ -44,7 +46,10 @@ struct config {
 	__u64 leak_bytes;
 	__u64 leak_limit_bytes;
 	__u64 stuck_after_events;
-	__u64 careless_program;
+	char bad_program[MAX_TEXT]; /* load bad/NAME.bpf.o too; empty: none */
+	__u64 forbid_bpf;	    /* a seccomp filter refuses bpf() */
+	__u64 memlock_bytes;	    /* RLIMIT_MEMLOCK; 0: as it is */
+	__u64 retry_ns;		    /* when it can't start, begin anew after so long; 0: end */
 };
 
 /* Read `file` into `config`. Returns 0; or -1 with one line in `error`. */

@@ -24,11 +24,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         sources: The generator's sources: ``COMM:CALLS_PER_S`` or ``COMM:CALLS/EVERY_S``.
         keys: Values that the calls' first argument runs through: entries in the cache per source.
         quota_cores: CPU quota of a cgroup of its own, or None.
-        without_capabilities: The agent is started without the right to load BPF programs.
+        without_capabilities: The agent has lost the right to load BPF programs for good.
+        as_nobody: The agent runs as an unprivileged user, from an executable of its own.
         stalled_exporter: The exporter writes to a FIFO that nobody reads.
-        ends: The agent gives up at start, and that is the fault.
-        cause: The name that the ``event-loss`` diagnosis should give it.
-        remedy: The knob that mends it.
+        unmounted: It pins in a directory of the instance, where no BPF file system is mounted.
+        fails: Its programs don't load; it tries again every two seconds, as a supervisor would make it.
+        cause: The name that the diagnosis should give it: ``event-loss``, or ``load-failure`` if it fails.
+        remedy: The knob or change that mends it.
     """
 
     name: str
@@ -38,8 +40,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     keys: int = 256
     quota_cores: float | None = None
     without_capabilities: bool = False
+    as_nobody: bool = False
     stalled_exporter: bool = False
-    ends: bool = False
+    unmounted: bool = False
+    fails: bool = False
     cause: str = ""
     remedy: str = ""
 
@@ -52,6 +56,19 @@ def evenly(per_s: int) -> tuple[str, ...]:
 HEALTHY = Fault(
     name="healthy", summary="Nothing is wrong: 10k events/s, all of them read.", sources=evenly(10_000)
 )
+
+#: Fault without ``bad-``, file in ``bad/``, cause, what the verifier says.
+BAD_PROGRAMS = (
+    ("program", "null-check", "verifier_null_check", "The verifier misses a check: may there be no entry?"),
+    ("bounds", "bounds", "verifier_bounds", "The verifier misses a bound on an index."),
+    ("stack", "stack", "verifier_stack_limit", "A program takes more than 512 bytes of stack."),
+    ("loop", "loop", "verifier_loop_or_complexity", "A program has a loop that nothing bounds."),
+    ("uninitialised", "uninitialised", "verifier_uninit_or_type", "A program reads what nothing has set."),
+    ("helper", "helper", "verifier_helper_not_allowed", "A program calls a helper of other program types."),
+    ("licence", "licence", "license_gpl", "A program under another licence calls a helper for the GPL."),
+    ("relocation", "relocation", "core_relocation_failed", "A program reads a field that no kernel has."),
+)
+
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault
@@ -139,16 +156,57 @@ FAULTS: dict[str, Fault] = {
             keys=1_000_000,
         ),
         Fault(
-            name="bad-program",
-            summary="The verifier refuses one of the agent's programs.",
-            settings={"practice.careless_program": "true"},
-            ends=True,
+            name="missing-capability",
+            summary="The agent runs as nobody, and nothing gives it CAP_BPF and CAP_PERFMON.",
+            sources=evenly(1_000),
+            as_nobody=True,
+            fails=True,
+            cause="missing_capability",
+            remedy="file-capabilities",
         ),
         Fault(
-            name="missing-capability",
-            summary="The agent has lost CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.",
+            name="dropped-capability",
+            summary="CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN are gone from its bounding set for good.",
+            sources=evenly(1_000),
             without_capabilities=True,
-            ends=True,
+            fails=True,
+            cause="missing_capability",
+        ),
+        Fault(
+            name="seccomp",
+            summary="A seccomp filter refuses bpf(), as that of a container does.",
+            settings={"practice.forbid_bpf": "true"},
+            sources=evenly(1_000),
+            fails=True,
+            cause="seccomp_or_container_policy",
+        ),
+        Fault(
+            name="memlock",
+            summary="The agent may lock 64 KiB of memory; that counts before kernel 5.11 only.",
+            settings={"practice.memlock_limit": "64KiB"},
+            sources=evenly(1_000),
+            fails=True,
+            cause="memlock_rlimit",
+        ),
+        Fault(
+            name="missing-mount",
+            summary="The agent pins a map in a directory where no BPF file system is mounted.",
+            sources=evenly(1_000),
+            unmounted=True,
+            fails=True,
+            cause="pin_path_or_bpffs",
+            remedy="mount-bpffs",
+        ),
+        *(
+            Fault(
+                name=f"bad-{name}",
+                summary=summary,
+                settings={"practice.bad_program": program},
+                sources=evenly(1_000),
+                fails=True,
+                cause=cause,
+            )
+            for name, program, cause, summary in BAD_PROGRAMS
         ),
     )
 }

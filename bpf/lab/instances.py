@@ -26,7 +26,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         generator_pid: 0 when there is none.
         sources: The generator's, as its command line has them.
         cgroup: The directory of its own cgroup, or empty.
-        exit_code: For a fault that ends the agent at start: how it ended; else None.
+        argv: The command that starts the agent. program: Its executable.
+        mount: A directory on which somebody may mount a file system for the agent, or empty.
     """
 
     name: str
@@ -41,7 +42,9 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     generator_pid: int = 0
     sources: tuple[str, ...] = ()
     cgroup: str = ""
-    exit_code: int | None = None
+    argv: tuple[str, ...] = ()
+    program: str = ""
+    mount: str = ""
 
     @property
     def alive(self) -> bool:
@@ -92,3 +95,13 @@ def instance_named(name: str, directory: Path | None = None) -> Instance:
     if len(known) > 1:
         raise UsageError(f"there are several: {', '.join(known)}", fix="name one, or use --all")
     return next(iter(known.values()))
+
+
+def instance_of(config_file: Path) -> Instance:
+    """The instance that a configuration file in an instance's directory belongs to.
+
+    Raises:
+        UnknownName: There is none.
+    """
+    directory = config_file.absolute().parent
+    return instance_named(directory.name, directory.parent)

@@ -13,6 +13,7 @@ import contextlib
 import os
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,22 +21,30 @@ from typing import Any
 
 import msgspec
 
-from bpf.lab import cgroup, processes
+from bpf.lab import cgroup, processes, rights
 from bpf.lab.faults import Fault, fault_named
-from bpf.lab.instances import Instance, instance_named, instances, root_directory, save
+from bpf.lab.instances import Instance, instance_named, instance_of, instances, root_directory, save
+from bpf.lab.rights import LabFailed
 from bpf.lab.settings import render
-from engine.errors import RunbookError, UsageError
+from engine.errors import UsageError
 
-__all__ = ["LIFETIME_S", "Instance", "LabFailed", "instance_named", "instances", "start", "stop"]
+__all__ = [
+    "LIFETIME_S",
+    "Instance",
+    "LabFailed",
+    "instance_named",
+    "instance_of",
+    "instances",
+    "restart",
+    "start",
+    "stop",
+]
 
 START_WAIT_S = 15.0
 LIFETIME_S = 3600
-#: Capabilities by number, as setpriv knows them on every version: perfmon, bpf, sys_admin.
-BPF_CAPABILITIES = ("cap_38", "cap_39", "sys_admin")
-
-
-class LabFailed(RunbookError):
-    """A practice agent could not be started."""
+RETRY = "2s"
+#: What an agent that tries again says after each failure.
+TRIES_AGAIN = "cannot start; trying again"
 
 
 def start(  # noqa: PLR0913 (each a word of the command line, or time)
@@ -68,12 +77,34 @@ def start(  # noqa: PLR0913 (each a word of the command line, or time)
     home = _new_directory(directory or root_directory(), name or chosen.name, taken_is_error=bool(name))
     try:
         instance = _lay_out(chosen, home, config_file)
-        instance = _start_agent(instance, chosen, seconds)
-        instance = _await_agent(instance, chosen, sleep, monotonic)
-        return instance if chosen.ends else _start_generator(instance, chosen, seconds)
+        instance = _start_agent(_prepare_agent(instance, chosen, seconds))
+        _await_agent(instance, sleep, monotonic, may_fail=chosen.fails)
+        return _start_generator(instance, chosen, seconds)
     except BaseException:
         _clean(home)
         raise
+
+
+def restart(
+    instance: Instance,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Instance:
+    """Start an instance's agent and generator anew, with the same configuration; ends what still runs.
+
+    Raises:
+        LabFailed: It did not become healthy.
+    """
+    processes.end_all(Path(instance.directory))
+    instance = _start_agent(instance)
+    _await_agent(instance, sleep, monotonic, may_fail=False)
+    return _start_generator(instance, fault_named(instance.fault), LIFETIME_S)
+
+
+def fails(instance: Instance) -> bool:
+    """Whether its programs don't load at the moment: it waits for its next attempt."""
+    return TRIES_AGAIN in _last_line(instance)
 
 
 def stop(instance: Instance) -> None:
@@ -84,8 +115,14 @@ def stop(instance: Instance) -> None:
 def _clean(directory: Path) -> None:
     processes.end_all(directory)
     for instance in instances(directory.parent):
-        if instance.name == directory.name and instance.cgroup:
+        if instance.name != directory.name:
+            continue
+        if instance.cgroup:
             cgroup.remove(Path(instance.cgroup))
+        if instance.mount and os.path.ismount(instance.mount):
+            subprocess.run(["umount", instance.mount], check=False)
+        if instance.program and not Path(instance.program).is_relative_to(directory):
+            rights.remove_program(Path(instance.program))
     shutil.rmtree(directory, ignore_errors=True)
     with contextlib.suppress(OSError):
         directory.parent.rmdir()  # the last one turns off the light
@@ -122,6 +159,7 @@ def _lay_out(fault: Fault, directory: Path, config_file: Path | None) -> Instanc
         health_url=f"{base}/healthz",
         sources=sources,
         cgroup=str(cgroup.place(f"runbook-lab-{directory.name}-{port}")) if fault.quota_cores else "",
+        mount=str(directory / "bpffs") if fault.unmounted else "",
     )
     save(instance)
     if config_file is None:
@@ -139,6 +177,11 @@ def _write_config(instance: Instance, fault: Fault, port: int) -> None:
         fifo = Path(instance.directory) / "exporter.fifo"
         os.mkfifo(fifo, 0o600)
         settings["exporter.to"] = str(fifo)
+    if fault.fails:
+        settings["practice.retry_after"] = RETRY
+    if instance.mount:
+        Path(instance.mount).mkdir()
+        settings["pin.directory"] = instance.mount
     Path(instance.config_file).write_text(render(settings))
 
 
@@ -183,42 +226,38 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start_agent(instance: Instance, fault: Fault, seconds: int) -> Instance:
+def _prepare_agent(instance: Instance, fault: Fault, seconds: int) -> Instance:
+    """What starts the agent, and what it is denied."""
     directory = Path(instance.directory)
-    argv = [
-        str(processes.AGENT),
-        "--config",
-        instance.config_file,
-        "--pid-file",
-        str(directory / "agent.pid"),
-    ]
+    program = rights.own_program(directory) if fault.as_nobody else processes.AGENT
+    argv = [str(program), "--config", instance.config_file, "--pid-file", str(directory / "agent.pid")]
     argv += ["--for", str(seconds)]
     if fault.without_capabilities:
-        if shutil.which("setpriv") is None:
-            raise LabFailed(
-                "setpriv, which takes capabilities away, is not installed", fix="apt install util-linux"
-            )
-        without = ",".join(f"-{capability}" for capability in BPF_CAPABILITIES)
-        argv = ["setpriv", f"--bounding-set={without}", *argv]
-    pid = processes.spawn(argv, directory / "agent.log")
+        argv = rights.without_capabilities(argv)
+    if fault.as_nobody:
+        rights.hand_over(directory)
+        argv = rights.as_nobody(argv)
+    return msgspec.structs.replace(instance, argv=tuple(argv), program=str(program))
+
+
+def _start_agent(instance: Instance) -> Instance:
+    pid = processes.spawn(instance.argv, Path(instance.directory) / "agent.log")
     if instance.cgroup:
         cgroup.enter(Path(instance.cgroup), pid)
     return save(msgspec.structs.replace(instance, pid=pid, started_ticks=processes.started_ticks(pid)))
 
 
 def _await_agent(
-    instance: Instance, fault: Fault, sleep: Callable[[float], None], monotonic: Callable[[], float]
-) -> Instance:
-    """Until it is healthy; or, for a fault that ends it, until it has ended."""
+    instance: Instance, sleep: Callable[[float], None], monotonic: Callable[[], float], *, may_fail: bool
+) -> None:
+    """Until it is healthy; or, for a fault that keeps it from loading, until it has said so."""
     deadline = monotonic() + START_WAIT_S
     while monotonic() < deadline:
         code = processes.ended(instance.pid)
         if code is not None:
-            if fault.ends:
-                return save(msgspec.structs.replace(instance, exit_code=code))
             raise LabFailed(f"the agent ended with {code}: {_last_line(instance)}", fix="runbook doctor")
-        if not fault.ends and _answers(instance.health_url):
-            return instance
+        if _answers(instance.health_url) or (may_fail and fails(instance)):
+            return
         sleep(0.02)
     raise LabFailed(
         f"no answer from the agent in {START_WAIT_S:.0f} s: {_last_line(instance)}", fix="runbook doctor"

@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -86,14 +87,12 @@ static int reuse(struct loaded *loaded, const char *map, int fd)
 static int prepare(struct loaded *loaded, const struct config *config, const struct loaded *before)
 {
 	struct bpf_map *cache = bpf_object__find_map_by_name(loaded->object, "cache");
-	struct bpf_program *careless = bpf_object__find_program_by_name(loaded->object, "careless");
 
 	loaded->cache_entries = config->cache_entries;
 	loaded->cache_lru = config->cache_lru;
 	bpf_map__set_max_entries(cache, config->cache_entries ? config->cache_entries : 1);
 	bpf_map__set_type(cache, config->cache_lru ? BPF_MAP_TYPE_LRU_HASH : BPF_MAP_TYPE_HASH);
 	bpf_map__set_map_flags(cache, config->cache_lru ? 0 : BPF_F_NO_PREALLOC);
-	bpf_program__set_autoload(careless, config->careless_program);
 	if (!before)
 		return 0;
 	if (reuse(loaded, "rings", before->rings_fd) || reuse(loaded, "filters", before->filters_fd) ||
@@ -122,6 +121,52 @@ static int give_up(struct loaded *loaded, int error)
 	return error;
 }
 
+/* Load what every kernel refuses; 0 where none is asked for. */
+static int load_bad(const char *file, const struct config *config)
+{
+	const char *slash = strrchr(file, '/');
+	struct bpf_object *bad;
+	char path[4096 + MAX_TEXT];
+	int error;
+
+	if (!*config->bad_program)
+		return 0;
+	snprintf(path, sizeof(path), "%.*s/bad/%s.bpf.o", slash ? (int)(slash - file) : 1, slash ? file : ".",
+		 config->bad_program);
+	bad = bpf_object__open_file(path, NULL);
+	if (!bad)
+		return -errno;
+	error = bpf_object__load(bad);
+	bpf_object__close(bad);
+	return error;
+}
+
+static void pin_path(const struct config *config, char *path, size_t size)
+{
+	snprintf(path, size, "%s/filters", config->pin_directory);
+}
+
+/* Pin the filters, where an operator's tools would look for them. */
+static int pin(struct loaded *loaded, const struct config *config)
+{
+	char path[2 * MAX_TEXT];
+
+	if (!*config->pin_directory)
+		return 0;
+	loader_unpin(config); /* of an agent that was killed */
+	pin_path(config, path, sizeof(path));
+	return bpf_map__pin(bpf_object__find_map_by_name(loaded->object, "filters"), path);
+}
+
+void loader_unpin(const struct config *config)
+{
+	char path[2 * MAX_TEXT];
+
+	pin_path(config, path, sizeof(path));
+	if (*config->pin_directory)
+		unlink(path);
+}
+
 int loader_load(struct loaded *loaded, const char *file, const struct config *config, const struct loaded *before)
 {
 	int error;
@@ -135,6 +180,8 @@ int loader_load(struct loaded *loaded, const char *file, const struct config *co
 	}
 	error = prepare(loaded, config, before);
 	error = error ? error : bpf_object__load(loaded->object);
+	error = error ? error : load_bad(file, config);
+	error = error || before ? error : pin(loaded, config);
 	error = error ? error : find_maps(loaded, before);
 	return error ? give_up(loaded, error) : 0;
 }

@@ -26,6 +26,9 @@ int loader_load(struct loaded *loaded, const char *file, const struct config *co
 int loader_attach(struct loaded *loaded, struct loaded *before);
 void loader_close(struct loaded *loaded);
 
+/* Take what is pinned out of the BPF file system. */
+void loader_unpin(const struct config *config);
+
 /* Make the kernel filter as `config` says. Returns 0 or -errno. */
 int loader_filter(struct loaded *loaded, const struct config *config);
 

@@ -1,6 +1,6 @@
 """The processes of one lab instance: start them, find them again, end exactly them.
 
-A process is known by its program and by the pid file on its command line, which names the
+A process is known by its program's name and by the pid file on its command line, which names the
 instance's directory: both survive a starter that was killed. It is held by a pidfd from the
 moment it was recognised, so a reused pid is never signalled.
 
@@ -67,7 +67,7 @@ def is_ours(pid: int, directory: Path) -> bool:
     except OSError:
         return False
     pid_files = (os.fsencode(directory / "agent.pid"), os.fsencode(directory / "generator.pid"))
-    return program in (str(AGENT), str(GENERATOR)) and any(word in pid_files for word in argv)
+    return Path(program).name in (AGENT.name, GENERATOR.name) and any(word in pid_files for word in argv)
 
 
 def find(directory: Path) -> Iterator[tuple[int, int]]:

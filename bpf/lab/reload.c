@@ -93,8 +93,9 @@ void reload(struct agent *agent)
 		return;
 	}
 	if (next.metrics_port != agent->config.metrics_port || strcmp(next.log_file, agent->config.log_file) ||
-	    strcmp(next.export_to, agent->config.export_to))
-		log_line(LOG_WARN, "reload: metrics.port, log.file and exporter.to take a restart to change");
+	    strcmp(next.export_to, agent->config.export_to) ||
+	    strcmp(next.pin_directory, agent->config.pin_directory))
+		log_line(LOG_WARN, "reload: metrics.port, log.file, exporter.to and pin.directory take a restart to change");
 	failed = take_over(agent, &next);
 	if (failed) {
 		refuse(agent, failed);
