@@ -187,6 +187,9 @@ def _registers(lines: Sequence[str], place: int) -> dict[int, str]:
             state = told[1]
         for number, value in _REGISTER.findall(state):
             known.setdefault(int(number), value)
+        if step and index < place and step[2] == "85":
+            for number in range(1, 6):  # a call leaves nothing in R1 to R5
+                known.setdefault(number, "")
         if step is None and state.startswith("R") and len(known) > 2:
             break  # a full state: older ones are history
-    return known
+    return {number: state for number, state in known.items() if state}

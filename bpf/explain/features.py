@@ -53,6 +53,7 @@ _PROBES = re.compile(r"(?:attach\w{0,4}|more than|maximum of|limit of|trace|enab
 _TRACING = re.compile(r"/sys/kernel/(?:debug/)?tracing\b([\w/]*)|/sys/kernel/debug(?=[\s:'\"),]|$)")
 _ABSENT = re.compile(r"no such file|not found|not exist|enoent|cannot find")
 _NO_BTF = re.compile(r"find kernel btf(?! (?:type )?id| type)")
+_FALCO = re.compile(r"n_drops_(buffer\w{0,40}|pf)\W{1,4}(\d{1,12})")
 #: From how many probes a line speaks of a limit.
 _MANY = 200
 _LIMIT = 512
@@ -94,6 +95,10 @@ def _labels(line: str) -> Iterator[str]:
         yield "@no-kernel-btf"
     if "/sys/kernel/" in line and (path := _TRACING.search(line)) and _ABSENT.search(line):
         yield "@no-event" if (path[1] or "").count("/") >= 3 else "@no-tracefs"
+    if "n_drops" in line:
+        drops = {name: int(count) for name, count in _FALCO.findall(line)}
+        if drops.get("pf", 0) and not any(count for name, count in drops.items() if name.startswith("buffer")):
+            yield "@page-fault-drops"
     if (many := _PROBES.search(line)) and int(many[1]) >= _MANY:
         yield "@many-probes"
 

@@ -48,7 +48,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=(f"tracepoint … {_ENOENT}", "tracepoint|kprobe|uprobe … errno: 2|errno 2|errno=2|error: -2|(-2)|os error 2"),
-        speaks={TARGET: 4},
+        speaks={TARGET: 4, ARCH: 0.7},
         means="ENOENT: there is no such tracepoint, function or symbol here.",
         source="libbpf src/libbpf.c, bpf_program__attach_tracepoint",
         unless=("syscalls/sys_e", "syscalls:sys_e"),
@@ -172,10 +172,11 @@ RULES: tuple[Rule, ...] = (
         speaks={CONFIG: 1.5},
         means="A build option of the kernel is named.",
         source="Linux Kconfig",
+        unless=("couldn't load trivial bpf",),
     ),
     Rule(
         when=("function not implemented|enosys",),
-        speaks={CONFIG: 3, OLD: 1.5, "seccomp_or_container_policy": 0.5},
+        speaks={CONFIG: 4, OLD: 1.5, "seccomp_or_container_policy": 0.5},
         means="ENOSYS: the kernel has no bpf() call, or a filter pretends so.",
         source="Linux kernel/sys_ni.c",
     ),
@@ -199,6 +200,12 @@ RULES: tuple[Rule, ...] = (
         speaks={OLD: 4},
         means="The kernel is older than what the agent uses.",
         source="bcc docs/kernel-versions.md",
+    ),
+    Rule(
+        when=("kernel unsupported|unsupported by kernel|kernel not supported",),
+        speaks={OLD: 2.5, CONFIG: 1.2, "missing_capability": 2},
+        means="The agent's own words; it may have met a missing right as well.",
+        source="domcyrus/rustnet#255",
     ),
     Rule(
         when=("@kernel<4.14",),

@@ -121,13 +121,25 @@ RULES: tuple[Rule, ...] = (
         source="Linux security/Kconfig, CONFIG_LSM; kernel parameter lsm=",
     ),
     Rule(
-        when=(
-            "cannot use helper bpf_probe_read|unknown func bpf_probe_read|cannot use helper bpf_trace_printk",
-            "bpf_probe_read … not allowed|denied|restricted|locked",
-        ),
-        speaks={LOCKDOWN: 6, "missing_kernel_config": 1, "kernel_too_old": 0.5},
+        when=("cannot use helper|unknown func … bpf_probe_read", "bpf_probe_read … denied|restricted|locked"),
+        speaks={LOCKDOWN: 3.5, "missing_kernel_config": 2.2},
         means="Under lockdown (confidentiality) the kernel hides the helpers that read its memory: it says 'cannot use helper'.",
         source="Linux kernel/trace/bpf_trace.c, security_locked_down(LOCKDOWN_BPF_READ_KERNEL); cilium/tetragon#5507",
+        unless=("xdp", "sched_cls", "s390"),
+    ),
+    Rule(
+        when=("cannot use helper … bpf_probe_read",),
+        speaks={LOCKDOWN: 3},
+        means="Every tracing program has bpf_probe_read, unless lockdown hides it; this wording is of 6.11 and later.",
+        source="Linux kernel/trace/bpf_trace.c; cilium/tetragon#5507",
+        unless=("xdp", "sched_cls", "s390", "socket"),
+    ),
+    Rule(
+        when=("unknown func|cannot use helper … bpf_probe_read",),
+        speaks={"arch_mismatch": 6},
+        means="Where user and kernel addresses overlap (s390x, some others) only bpf_probe_read_kernel and _user exist.",
+        source="Linux kernel/trace/bpf_trace.c, CONFIG_ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE; falcosecurity/libs#497",
+        needs=("s390|address space|sparc|parisc",),
     ),
     Rule(
         when=("@lsm-list-without-bpf",),
@@ -145,9 +157,16 @@ RULES: tuple[Rule, ...] = (
     # ── locked memory ──
     Rule(
         when=("memlock may be too low|consider removing memlock|rlimit.removememlock", "memlock … too low",),
-        speaks={CAPABILITY: 1.2, SECCOMP: 0.9, MEMLOCK: 0.6, SYSCTL: 0.4},
+        speaks={CAPABILITY: 1.2, SECCOMP: 1.4, MEMLOCK: 0.2, SYSCTL: 0.6},
         means="cilium/ebpf adds this hint to any EPERM: since 5.11 the limit isn't even looked at.",
         source="cilium/ebpf map.go and prog.go; moby/moby#43374, tailscale/tailscale#12390",
+    ),
+    Rule(
+        when=("drop|dropping|dropped|without … cap_sys_admin|cap_bpf|privileges",),
+        speaks={SYSCTL: 4, CAPABILITY: 0.5},
+        means="Without a capability it depends on kernel.unprivileged_bpf_disabled.",
+        source="Linux kernel/bpf/syscall.c, __sys_bpf; linux-test-project/ltp#651",
+        needs=("operation not permitted|eperm",),
     ),
     Rule(
         when=(
@@ -157,10 +176,12 @@ RULES: tuple[Rule, ...] = (
         speaks={MEMLOCK: 4.5},
         means="Before 5.11 BPF maps and programs count against the limit of locked memory.",
         source="Linux kernel/bpf/syscall.c, bpf_charge_memlock (until 5.10)",
+        unless=("couldn't load trivial bpf", "info: raising rlimit", "memlock may be too low", "raising rlimit_memlock to"),
     ),
     Rule(
         when=("memlock|rlimit",),
         speaks={MEMLOCK: 1},
+        unless=("couldn't load trivial bpf", "memlock may be too low", "raising rlimit_memlock to"),
         means="The limit of locked memory is named.",
         source="Linux kernel/bpf/syscall.c (until 5.10)",
     ),
@@ -180,24 +201,24 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=("couldn't load trivial bpf program|could not load trivial bpf program",),
-        speaks={"kernel_too_old": 5, "missing_kernel_config": -1.5, MEMLOCK: -4},
+        speaks={"kernel_too_old": 5},
         means="EINVAL for an empty program: the kernel doesn't know even that type of program.",
         source="libbpf src/libbpf.c, bpf_object__probe_loading; libbpf/libbpf#230",
         needs=("invalid argument|einval",),
     ),
     Rule(
         when=("couldn't load trivial bpf program|could not load trivial bpf program",),
-        speaks={LOCKDOWN: 5, "missing_kernel_config": -3, MEMLOCK: -4},
+        speaks={LOCKDOWN: 5},
         means="EACCES for an empty program comes from a security module, mostly SELinux: capabilities give EPERM.",
         source="Linux security/selinux/hooks.c, selinux_bpf; aquasecurity/tracee#404",
         needs=("permission denied|eacces",),
     ),
     Rule(
         when=("couldn't load trivial bpf program|could not load trivial bpf program",),
-        speaks={CAPABILITY: 3, SECCOMP: 1, "missing_kernel_config": -3, MEMLOCK: -3},
+        speaks={CAPABILITY: 3, SECCOMP: 1},
         means="libbpf guesses at CONFIG_BPF_SYSCALL and RLIMIT_MEMLOCK whenever its first, empty program is refused.",
         source="libbpf src/libbpf.c, bpf_object__probe_loading; libbpf/libbpf-bootstrap#155",
-        needs=("operation not permitted|eperm|(1)",),
+        needs=("operation not permitted|eperm|):(1)",),
     ),
     Rule(
         when=("cannot allocate memory|enomem",),

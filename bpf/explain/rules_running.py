@@ -43,6 +43,13 @@ RULES: tuple[Rule, ...] = (
         means="A buffer between the kernel and the reader is full when events come.",
         source="Linux kernel/bpf/ringbuf.c, bpf_ringbuf_reserve; libbpf perf_buffer",
     ),
+    Rule(
+        when=("@page-fault-drops",),
+        speaks={"other": 5, DROPS: -1},
+        means="All drops are page faults while arguments were read: the buffer was never full, a bigger one changes nothing.",
+        source="Falco documentation, dropped events; falcosecurity/falco#1403",
+        fix="none by buffer size; newer agent versions read such arguments again",
+    ),
     # ── full maps ──
     Rule(
         when=(
@@ -113,6 +120,13 @@ RULES: tuple[Rule, ...] = (
         speaks={OOM: 6},
         means="The kernel killed the agent for memory: the cgroup's limit, or the host's.",
         source="Linux mm/oom_kill.c; Kubernetes: container states",
+    ),
+    Rule(
+        when=("memory consumption|memory usage|memory footprint|resident memory|of memory|memory use",),
+        speaks={LEAK: 2.5, OOM: 0.3},
+        means="It is about the memory that the agent takes.",
+        source="falcosecurity/falco#3664",
+        unless=("allocate memory",),
     ),
     Rule(
         when=("out of memory|memory limit|memory.max|container_memory", "limits … memory", "memory … limit",),

@@ -286,7 +286,14 @@ RULES: tuple[Rule, ...] = (
         speaks={HELPER: 4.5, "kernel_too_old": 1.5},
         means="The helper doesn't exist in this kernel, or not for this type of program.",
         source=f"{VERIFIER_C}, check_helper_call",
-        unless=("195896080", "bad2310"),
+        unless=("unknown#", "bad2310"),
+    ),
+    Rule(
+        when=("call unknown#|invalid func unknown#|unknown func unknown#",),
+        speaks={"kernel_too_old": 5.5, HELPER: 3},
+        means="The kernel doesn't even know that helper's number: it came with a later kernel.",
+        source=f"{VERIFIER_C}, check_helper_call",
+        unless=("195896080",),
     ),
     Rule(
         when=("@helper-newer-than-kernel",),
@@ -296,7 +303,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=("unknown#195896080", "#195896080", "bad2310"),
-        speaks={"core_relocation_failed": 7},
+        speaks={"core_relocation_failed": 6, "arch_mismatch": 1.5},
         means="libbpf put this number where a CO-RE relocation found no match: the field or type isn't in this kernel.",
         source="libbpf src/relo_core.c, bpf_core_poison_insn",
     ),

@@ -38,6 +38,8 @@ TEMPERATURE = 1.3
 DOUBT = 1.0
 #: A cause below this confidence is not worth a line.
 WORTH_NAMING = 0.02
+#: So many are named whatever their confidence.
+ALWAYS = 3
 #: Lines quoted for one cause, and their length in characters.
 QUOTES, QUOTE_LENGTH = 4, 200
 #: Places of one phrase that are looked at.
@@ -80,8 +82,8 @@ def explain_text(text: Text, host: Mapping[str, Scalar] | None = None) -> tuple[
     ranked = sorted(confidences, key=lambda cause: (-confidences[cause], cause))
     return tuple(
         _cause(name, confidences[name], heard.get(name, []), sayings, text)
-        for name in ranked
-        if confidences[name] >= WORTH_NAMING
+        for place, name in enumerate(ranked)
+        if place < ALWAYS or confidences[name] >= WORTH_NAMING
     )
 
 
