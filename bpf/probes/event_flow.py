@@ -29,7 +29,7 @@ class EventFlow:
     short = "flow"
     summary = "events in, out and lost per second, and how full the ring buffer runs"
     fields: Mapping[str, Field] = FIELDS
-    options: Mapping[str, str] = {"sample_every": "time between two looks at the ring, 1ms by default"}
+    options: Mapping[str, str] = {"sample_every": "time between two looks at the ring, 2ms by default"}
     needs_target = True
     cpu_ceiling = 0.15
 
