@@ -27,6 +27,7 @@ GROUPS = {
     "guard": "runbook.guards",
     "notifier": "runbook.notifiers",
     "inventory": "runbook.inventory",
+    "kind of target": "runbook.targets",
     "command": "runbook.commands",
 }
 _CONTRACTS: dict[str, tuple[str, ...]] = {
@@ -156,7 +157,8 @@ class _Ready:
 
     def load(self) -> Any:  # noqa: ANN401
         part = self._part
-        return part if self.group in ("runbook.inventory", "runbook.commands") else lambda: part
+        plain = ("runbook.inventory", "runbook.targets", "runbook.commands")
+        return part if self.group in plain else lambda: part
 
 
 def _broken(kind: str, point: EntryPoint, why: str) -> BrokenPart:

@@ -67,6 +67,7 @@ class _Checker(Findings):
         """Check all of it."""
         for index, trigger in enumerate(self.runbook.triggers):
             self._trigger(trigger, f"triggers[{index}]")
+        self.template(self.runbook.target, "target", {"inputs": self.names["inputs"]})
         if self.runbook.goal is not None:
             self._goal(self.runbook.goal)
         if not self.runbook.steps:

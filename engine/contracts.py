@@ -233,3 +233,7 @@ class Notifier(Protocol):
 
 #: Group ``runbook.inventory``: reads all BPF objects of the machine with their owners.
 ReadInventory = Callable[[], Inventory]
+
+#: Group ``runbook.targets``, under the scheme of its refs (``k8s``): the target behind ``k8s:…``, which is
+#: no process of this host. Its ``ref`` finds it again. Raises ``TargetNotFound`` when there is none.
+FindTarget = Callable[[str], Target]

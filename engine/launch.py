@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import catalog, host, inputs, loader, locks, policy, targets
+from engine import catalog, expressions, host, inputs, loader, locks, policy, scope, targets
 from engine.check import require
 from engine.clock import Cancel, SystemClock
 from engine.errors import Refused
@@ -26,7 +26,7 @@ from engine.model import Change, Look, Runbook, Try
 from engine.record import Run, Watcher
 from engine.runner import Order, run
 from engine.scene import Silent, Tools
-from engine.values import Target
+from engine.values import Setting, Target
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ def launch(wish: Wish, watcher: Watcher) -> Run:
     runbook = loaded.document
     given = inputs.resolve(runbook, dict(wish.inputs))
     with tools(wish, watcher) as everything:
-        found = _target(wish, runbook, parts)
+        found = _target(wish, runbook, parts, given)
         order = Order(
             runbook=runbook,
             text=loaded.text,
@@ -135,10 +135,15 @@ def tools(wish: Wish, watcher: Watcher | None = None) -> Iterator[Tools]:
         )
 
 
-def _target(wish: Wish, runbook: Runbook, parts: catalog.Catalog) -> Target | None:
+def _target(
+    wish: Wish, runbook: Runbook, parts: catalog.Catalog, given: Mapping[str, Setting]
+) -> Target | None:
     """The agent that is meant; None for a runbook that is about the host."""
-    if wish.target or wish.pid is not None or _needs_target(runbook, parts):
-        return targets.on_this_host().find(wish.target or None, wish.pid)
+    name = wish.target
+    if runbook.target and not name and wish.pid is None:
+        name = str(expressions.render(runbook.target, scope.names(inputs=given)))
+    if name or wish.pid is not None or _needs_target(runbook, parts):
+        return targets.on_this_host().find(name or None, wish.pid)
     return None
 
 

@@ -293,6 +293,8 @@ class Runbook(_Part, frozen=True, kw_only=True):
         version: Raised by the author with each change of meaning.
         triggers: The alerts that start it.
         inputs: What may be set, by name.
+        target: Which target is meant when nobody names one, made from the inputs; where its
+            template gives nothing, the only agent of this host.
         goal: When the trouble is over.
         steps: What is done, from the first to the last.
     """
@@ -302,5 +304,6 @@ class Runbook(_Part, frozen=True, kw_only=True):
     version: Annotated[int, Meta(ge=1)] = 1
     triggers: tuple[Trigger, ...] = ()
     inputs: dict[str, Input] = {}
+    target: str = ""
     goal: Goal | None = None
     steps: tuple[Step, ...]

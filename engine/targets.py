@@ -14,8 +14,10 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 from engine import catalog, knobs, profiles
+from engine.contracts import FindTarget
 from engine.errors import RunbookError, TargetAmbiguous, TargetGone, TargetNotFound, UsageError, nearest
 from engine.matching import Held, by_owner, matching, rings
 from engine.placeholders import Placeholders, option
@@ -33,11 +35,13 @@ class Finder:
         read_inventory: Callable[[], Inventory | None],
         *,
         read_processes: Callable[[], ProcessTable] = ProcessTable,
+        elsewhere: Callable[[str], FindTarget | None] = lambda _name: None,
         notes: Iterable[str] = (),
     ) -> None:
         self._profiles = tuple(known)
         self._read_inventory = read_inventory
         self._read_processes = read_processes
+        self._elsewhere = elsewhere
         self._notes = tuple(notes)
         self.notes: tuple[str, ...] = self._notes
         self.inventory: Inventory | None = None
@@ -60,13 +64,16 @@ class Finder:
         """The one agent that is meant.
 
         Args:
-            name: ``lab``, ``lab:4711``, a process name, or a target's ref.
+            name: ``lab``, ``lab:4711``, a process name, or a target's ref; ``k8s:…`` and the like
+                are found by who announced the scheme.
             pid: One of its processes.
 
         Raises:
             TargetNotFound: There is none.
             TargetAmbiguous: There are several.
         """
+        if name and (elsewhere := self._elsewhere(name)) is not None:
+            return elsewhere(name)
         everything = self.find_all()
         if pid is not None:
             return self._by_pid(pid, everything)
@@ -158,7 +165,17 @@ class Finder:
 def on_this_host() -> Finder:
     """A finder with all installed profiles and the installed inventory."""
     known, complaints = profiles.load_all()
-    return Finder(known, catalog.installed().read_inventory, notes=complaints)
+    parts = catalog.installed()
+    return Finder(known, parts.read_inventory, elsewhere=_elsewhere, notes=complaints)
+
+
+def _elsewhere(name: str) -> FindTarget | None:
+    """Who finds targets of the scheme in ``scheme:…``; None for a process of this host."""
+    scheme, colon, _ = name.partition(":")
+    parts = catalog.installed()
+    if not colon or scheme not in parts.names("kind of target"):
+        return None
+    return cast(FindTarget, parts.load("kind of target", scheme))
 
 
 def _config_file(profile: Profile, table: ProcessTable, pid: int) -> str:
