@@ -38,7 +38,7 @@ def test_the_shipped_example_states_the_built_in_values() -> None:
 
 def test_the_documented_example_is_a_policy(tmp_path: Path) -> None:
     """Who copies it gets what the text says."""
-    text = (EXAMPLE.parents[1] / "docs" / "policy.md").read_text()
+    text = (EXAMPLE.parents[2] / "docs" / "policy.md").read_text()
     found = policy.load(written(tmp_path, text.split("```yaml\n")[1].split("```")[0]))
 
     assert (found.risk.low, found.protected, found.freeze[0].days) == ("auto", ("cilium*",), ("sat", "sun"))
