@@ -267,7 +267,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         pid_at: Where in a record the 32-bit process id of its cause stands; None when not known.
         drop_visibility: How much of its loss the agent itself can show.
         metrics_url, health_url, log_file: Empty when unknown.
-        facts: Further facts of the profile (``unit``, ``optional_programs`` …).
+        start: How it is started anew, when it runs and when it does not; ``none``: not known.
+        facts: Further facts of the profile (``unit``, ``optional_programs`` …); ``executable``: its
+            program, for one that does not run.
     """
 
     name: str
@@ -287,6 +289,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     health_url: str = ""
     log_file: str = ""
     config_file: str = ""
+    start: Reload = Reload()
     facts: dict[str, str] = {}
 
     @property
@@ -387,6 +390,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         speaks_for, speaks_against: One fact each, with numbers.
         arithmetic: The reckoning, line by line, for the report.
         settles: What to look at to be sure.
+        fix: What mends it, where no remediation of ours does.
     """
 
     name: str
@@ -397,6 +401,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     speaks_against: tuple[str, ...] = ()
     arithmetic: tuple[str, ...] = ()
     settles: str = ""
+    fix: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -437,6 +442,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         before_text, after_text: As an operator reads them: ``256KiB``, ``1 in 10``.
         where: ``/etc/agent.yaml: reader.poll_interval``.
         live: Written through the knob's live door, so no reload is needed.
+        detail: The change line by line (a unified diff, a patch), where before → after is not all of it.
     """
 
     knob: Knob
@@ -447,6 +453,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str
     where: str = ""
     live: bool = False
+    detail: str = ""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
