@@ -9,6 +9,7 @@ Not here: templates of runbooks (``{{ … }}``, ``engine.expressions``).
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,9 @@ class Placeholders:
             "environment": lambda name: table.environment(pid, name),
             "pid": lambda _: str(pid),
             "exe": lambda _: table.exe(pid),
+            "file": lambda _: config_file,
+            "directory": lambda _: str(Path(config_file).parent) if config_file else None,
+            "python": lambda _: sys.executable,
         }
 
     def fill(self, text: str) -> str:

@@ -60,10 +60,13 @@ class Config(_Part, frozen=True, kw_only=True):
     Attributes:
         argument: The command-line option that names the file; of several the first one given.
         otherwise: The file when the option is not given.
+        installed: Patterns for the files of agents that are set up here; by them one that does not
+            run is found. `{environment.NAME}` is then our own environment's.
     """
 
     argument: Texts = ()
     otherwise: str = ""
+    installed: Texts = ()
 
 
 class Events(_Part, frozen=True, kw_only=True):
@@ -72,7 +75,7 @@ class Events(_Part, frozen=True, kw_only=True):
     Attributes:
         rings: Names of ring buffer or perf event array maps; all it holds when not given.
         record_bytes: Size of one record without its header, when all are of one size.
-        pid_at: Where in a record the process id of its cause stands, as a 32-bit number: bytes from its start.
+        pid_at: Where in a record the process id of its cause stands: bytes from its start, 32 bits wide.
     """
 
     rings: Texts = ()
@@ -147,8 +150,9 @@ class KnobSpec(_Part, frozen=True, kw_only=True):
 class Profile(_Part, frozen=True, kw_only=True):
     """An agent profile.
 
-    Texts may hold `{config.KEY.PATH}`, `{argument.--flag}`, `{environment.NAME}`, `{pid}` and
-    `{exe}`; with `|` a value for when it is not there: `{config.metrics.port|9100}`.
+    Texts may hold `{config.KEY.PATH}`, `{argument.--flag}`, `{environment.NAME}`, `{pid}`, `{exe}`,
+    `{file}` (its configuration file), `{directory}` (the file's) and `{python}` (our interpreter);
+    with `|` a value for when it is not there: `{config.metrics.port|9100}`.
 
     Attributes:
         profile: Its name.
@@ -162,6 +166,8 @@ class Profile(_Part, frozen=True, kw_only=True):
         events: The buffers that carry its events.
         counters: Where it says what it received and lost, the best source first.
         reload: How it takes a new setting.
+        start: How it is started, running or not: by `systemd` or `command`. With it an agent that
+            does not run is found too, by its configuration file.
         knobs: Its settings by their common names.
         facts: Further facts, by name.
     """
@@ -177,6 +183,7 @@ class Profile(_Part, frozen=True, kw_only=True):
     events: Events = Events()
     counters: tuple[Counter, ...] = ()
     reload: ReloadSpec = ReloadSpec()
+    start: ReloadSpec = ReloadSpec()
     knobs: dict[str, KnobSpec] = {}
     facts: dict[str, str] = {}
 

@@ -222,6 +222,9 @@ class Scene:
         if self.target is None:
             return
         try:
-            self.target = self.tools.find(self.target.ref)
+            found = self.tools.find(self.target.ref)
         except TargetNotFound as error:
             raise TargetGone(f"{self.target.name} runs no more: {error.problem}", fix=error.fix) from error
+        if self.target.processes and not found.processes:
+            raise TargetGone(f"{found.name} runs no more", fix="see its log; start it, then: runbook targets")
+        self.target = found

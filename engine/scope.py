@@ -20,8 +20,8 @@ HOST = ("cpus", "memory_bytes", "page_bytes")
 OUTCOME = ("name", "sentence")
 RUN = ("id", "runbook", "dry_run")
 ALERT = ("name", "labels", "annotations")
-CAUSE = ("name", "sentence", "confidence", "explains", "ranked")
-RANKED = ("name", "sentence", "confidence", "explains")
+RANKED = ("name", "sentence", "confidence", "explains", "fix", "settles")
+CAUSE = (*RANKED, "ranked")
 
 
 def names(  # noqa: PLR0913 - each is one kind of name, all by keyword
@@ -47,17 +47,21 @@ def names(  # noqa: PLR0913 - each is one kind of name, all by keyword
         run: ``id``, ``runbook``, ``dry_run``.
         expected: Evidence and verdicts of other steps (``check.given_names``): unknown so far.
     """
+    machine = {} if host is None else {field: getattr(host, field) for field in HOST}
     found: dict[str, object] = {name: Unknown(f"{name} was not looked at in this run") for name in expected}
     found["inputs"] = Record("inputs", dict(inputs or {}))
     if target is not None:
         found["target"] = Record("target", {field: getattr(target, field) for field in TARGET})
     if host is not None:
-        found["host"] = Record("host", {field: getattr(host, field) for field in HOST})
+        found["host"] = Record("host", machine, is_open="host" in expected)
     if outcome is not None:
         found["outcome"] = Record("outcome", dict(zip(OUTCOME, outcome, strict=True)))
     if run is not None:
         found["run"] = Record("run", dict(run))
     found |= {name: of_evidence(name, one) for name, one in (evidence or {}).items()}
+    if "host" in (evidence or {}):  # a probe of the host tells more of the same
+        seen = of_evidence("host", (evidence or {})["host"])
+        found["host"] = Record("host", {**machine, **seen.values}, is_open=True)
     found |= {name: of_verdict(name, one) for name, one in (verdicts or {}).items()}
     return found
 

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
-from engine import catalog, knobs, profiles
+from engine import catalog, installed, knobs, profiles
 from engine.contracts import FindTarget
 from engine.errors import RunbookError, TargetAmbiguous, TargetGone, TargetNotFound, UsageError, nearest
 from engine.matching import Held, by_owner, matching, rings
@@ -79,8 +79,10 @@ class Finder:
             return self._by_pid(pid, everything)
         if name:
             picked = [one for one in everything if _answers(one, name)]
+            picked = picked or [one for one in self.stopped(everything) if _answers(one, name)]
         else:
-            picked = [one for one in everything if one.profile != "generic"] or list(everything)
+            profiled = [one for one in everything if one.profile != "generic"]
+            picked = profiled or [*everything, *self.stopped(everything)]
         if not picked:
             raise self._not_found(name, everything)
         if len(picked) > 1:
@@ -88,6 +90,16 @@ class Finder:
             what = f"{name!r} could be any of" if name else "several agents run here"
             raise TargetAmbiguous(f"{what}: {listed}", fix=f"pick one: --target {_unique(picked[0])}")
         return picked[0]
+
+    def stopped(self, running: Iterable[Target]) -> tuple[Target, ...]:
+        """Agents that are set up here and do not run, whose profile says how to start them."""
+        table, found = installed.NoProcess(), []
+        for profile, file in installed.files(self._profiles, (one.config_file for one in running)):
+            try:
+                found.append(_target(profile, [], file, table, {}))
+            except UsageError as error:
+                self.notes += (f"profile {profile.profile}: {error.problem}",)
+        return tuple(sorted(found, key=lambda one: one.ref))
 
     def refind(self, target: Target) -> Target:
         """The same agent as it is now, after a reload or a restart.
@@ -192,7 +204,7 @@ def _target(
     objects = Held()
     for process in processes:
         objects.add(held.get(process.pid, Held()))
-    main = processes[0].pid
+    main = processes[0].pid if processes else 0
     config_file = at if at.startswith("/") else ""
     fill = Placeholders(table, main, config_file)
     return Target(
@@ -213,6 +225,7 @@ def _target(
         health_url=fill.fill(profile.health),
         log_file=knobs.absolute(fill.fill(profile.log), table.cwd(main)),
         config_file=config_file,
+        start=knobs.reload_of(profile.start, fill),
         facts={name: fill.fill(fact) for name, fact in profile.facts.items()},
     )
 
@@ -237,7 +250,8 @@ def _generic(pid: int, table: ProcessTable, objects: Held) -> Target | None:
 
 def _answers(target: Target, name: str) -> bool:
     """Whether an operator who types ``name`` may mean this target."""
-    return name in (target.name, target.ref, _comm(target)) or any(
+    comm = _comm(target) or target.name
+    return name in (target.name, target.ref, comm) or any(
         name in (f"{target.profile}:{one.pid}", f"{one.comm}:{one.pid}") for one in target.processes
     )
 
@@ -248,11 +262,13 @@ def _comm(target: Target) -> str:
 
 def _unique(target: Target) -> str:
     """A name that means this target and no other."""
+    if not target.processes:
+        return target.ref
     return target.name if ":" in target.name else f"{target.name}:{target.pid}"
 
 
 def _at(target: Target) -> str:
-    return f" ({target.config_file})" if target.config_file else ""
+    return f" ({target.config_file})" if target.config_file and target.processes else ""
 
 
 def _order(target: Target) -> tuple[str, int]:

@@ -37,6 +37,8 @@ def described(kind: type[msgspec.Struct]) -> dict[str, str]:
 
 
 def _shown(default: object, unit: str) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
     if isinstance(default, (int, float)):
         if unit == "bytes":
             return units.say_bytes(default)
@@ -69,9 +71,10 @@ def read(kind: type[OptionsT], given: Mapping[str, Setting], remediation: str) -
 
 
 def _typed(value: Setting, unit: str) -> Setting:
-    if unit == "text":
-        if not isinstance(value, str):
-            raise ValueError(f"expected text, found {value!r}")
+    if unit in ("text", "yes or no"):
+        kind, word = (str, "text") if unit == "text" else (bool, "true or false")
+        if not isinstance(value, kind):
+            raise ValueError(f"expected {word}, found {value!r}")
         return value
     number = units.effective(value, _NUMBERS.get(unit, unit))
     if not isinstance(number, (int, float)) or number < 0:

@@ -102,9 +102,13 @@ class KnobPlanner(ABC, Generic[OptionsT]):
         """Each option of ``with``: name → help."""
         return step_options.described(self.kind)
 
+    def find(self, target: Target) -> Knob | None:
+        """The knob on this target: as its profile names it. None when there is none."""
+        return target.knobs.get(self.knob)
+
     def read(self, target: Target) -> dict[str, KnobValue]:
         """The knob's value now, and its live door's under ``NAME.live``."""
-        knob = target.knobs.get(self.knob)
+        knob = self.find(target)
         if knob is None:
             return {}
         values = {knob.name: backend(knob.backend).read(knob, target)}
@@ -128,13 +132,15 @@ class KnobPlanner(ABC, Generic[OptionsT]):
     def decide(self, asked: Question[OptionsT]) -> Plan:
         """The plan; or ``nothing(why)``."""
 
+    def lacking(self, target: Target) -> str:
+        """Why there is no knob to turn on this target."""
+        known = ", ".join(sorted(target.knobs)) or "none"
+        return f"{target.name} has no knob {self.knob!r} (its profile {target.profile}: {known})"
+
     def _question(self, case: Case, chosen: OptionsT) -> Question[OptionsT]:
-        knob = case.target.knobs.get(self.knob)
+        knob = self.find(case.target)
         if knob is None:
-            known = ", ".join(sorted(case.target.knobs)) or "none"
-            nothing(
-                f"{case.target.name} has no knob {self.knob!r} (its profile {case.target.profile}: {known})"
-            )
+            nothing(self.lacking(case.target))
         now = case.knobs.get(self.knob)
         if now is None:
             nothing(f"the value of {self.knob} was not read")
@@ -213,6 +219,12 @@ def _undo(made: Change, asked: Question[OptionsT]) -> str:
     elif knob.backend == "cgroup":
         quota = now.raw.split()[0] if now and now.raw else "max" if place.endswith("cpu.max") else "-1"
         step = f"echo {quota} > {place}"
+    elif knob.backend == "file-capability":
+        step = f"setcap {made.before} {knob.file}" if made.before else f"setcap -r {knob.file}"
+    elif knob.backend == "systemd-dropin":
+        step = f"rm {knob.file}; systemctl daemon-reload"
+    elif knob.backend == "mount":
+        step = f"umount {knob.file}"
     elif made.before is None:
         step = f"take the line {knob.path} out of {knob.file}"
     else:

@@ -24,7 +24,8 @@ def targets(
 ) -> None:
     """List the eBPF agents that run on this host."""
     finder = finding.on_this_host()
-    found = finder.find_all()
+    running = finder.find_all()
+    found = (*running, *finder.stopped(running))
     if as_json:
         emit({"targets": found, "notes": finder.notes})
         return
@@ -41,10 +42,11 @@ _NONE = "no eBPF agent runs here; practise with: runbook lab start --fault burst
 
 def _row(target: Target, inventory: Inventory | None) -> list[str]:
     pids = [str(process.pid) for process in target.processes]
-    shown = ",".join(pids[:3]) + (",…" if len(pids) > 3 else "")
+    shown = ",".join(pids[:3]) + (",…" if len(pids) > 3 else "") or "stopped"
     comm = target.processes[0].comm if target.processes else "-"
     counts = [str(len(ids)) for ids in (target.program_ids, target.map_ids, target.rings)]
-    return [target.name, target.profile, shown, comm, *counts, _fill(target, inventory)]
+    name = target.name if target.processes else target.ref
+    return [name, target.profile, shown, comm, *counts, _fill(target, inventory)]
 
 
 def _fill(target: Target, inventory: Inventory | None) -> str:

@@ -133,8 +133,8 @@ def _descend(text: str, root: yaml.Node, wanted: Key) -> Place | Gap:
                     raise _refusal(
                         file, node, f"{keys[depth - 1]!r} is null", f"write {key!r} below it by hand"
                     )
-                column = key_at - (text.rfind("\n", 0, key_at) + 1) + _step(root)
-                return Gap(missing=keys[depth:], after=node.end_mark.index, column=column, step=_step(root))
+                column = key_at - (text.rfind("\n", 0, key_at) + 1) + step_of(root)
+                return Gap(missing=keys[depth:], after=node.end_mark.index, column=column, step=step_of(root))
             name = ".".join(keys[:depth]) or "the document"
             raise _refusal(file, node, f"{name} is not a mapping", f"expected a key {key!r} in it")
         entries = [(k, v) for k, v in node.value if isinstance(k, yaml.ScalarNode) and k.value == key]
@@ -214,10 +214,10 @@ def _gap(root: yaml.Node, parent: yaml.MappingNode, missing: tuple[str, ...], fi
     if last is None:  # a block mapping always holds something
         raise _refusal(file, parent, "an empty mapping", "write the key by hand")
     column = parent.value[0][0].start_mark.column
-    return Gap(missing=missing, after=_deep_end(last), column=column, step=_step(root))
+    return Gap(missing=missing, after=deep_end(last), column=column, step=step_of(root))
 
 
-def _deep_end(entry: tuple[yaml.Node, yaml.Node]) -> int:
+def deep_end(entry: tuple[yaml.Node, yaml.Node]) -> int:
     """Where the last scalar below this entry ends; an alias ends after its own key."""
     key, node = entry
     if node.start_mark.index < key.end_mark.index:
@@ -225,14 +225,14 @@ def _deep_end(entry: tuple[yaml.Node, yaml.Node]) -> int:
     while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         if isinstance(last, tuple):
-            return _deep_end(last)
+            return deep_end(last)
         if last.start_mark.index < node.start_mark.index:  # an alias as the last item
             return int(node.end_mark.index)
         node = last
     return int(node.end_mark.index)
 
 
-def _step(root: yaml.Node) -> int:
+def step_of(root: yaml.Node) -> int:
     """Spaces of one level: the first block mapping within another tells; else 2."""
     seen: list[yaml.Node] = [root]
     for node in seen:

@@ -93,7 +93,7 @@ def insertion(text: str, key: Key, after: Setting) -> tuple[str, int]:
         raise ChangedSince(
             f"{key.file}:{gap.line}: {key.path} has been set since", fix="nothing was changed; look again"
         )
-    value = _list(after, "", key) if isinstance(after, list) else _render(after, "", key)
+    value = _list(after, "", key) if isinstance(after, list) else render(after, "", key)
     keys = [_name(name) for name in gap.missing]
     if gap.flow:
         nested = value
@@ -116,12 +116,12 @@ def rewritten(place: Place, after: Setting, key: Key) -> str:
         if place.shape in ("flow-list", "block-list"):
             raise NotChanged(f"{key.file}:{place.line}: {key.path} is a list", fix="give a list")
         quote = place.raw[:1] if place.raw[:1] in ("'", '"') else ""
-        return (" " if place.shape == "empty" else "") + _render(after, quote, key)
+        return (" " if place.shape == "empty" else "") + render(after, quote, key)
     before = place.value if isinstance(place.value, list) else []
     quote = _quote_of(place.raw)
     adds = after[len(before) :]
     if before and adds and after[: len(before)] == before:
-        items = [_render(item, quote, key, flow=place.shape == "flow-list") for item in adds]
+        items = [render(item, quote, key, flow=place.shape == "flow-list") for item in adds]
         return _appended(place, items)
     if place.shape == "block-list" or "\n" in place.raw or "#" in place.raw:
         raise NotChanged(
@@ -183,10 +183,10 @@ def _quote_of(raw: str) -> str:
 
 def _list(items: Setting, quote: str, key: Key) -> str:
     values = items if isinstance(items, list) else [items]
-    return "[" + ", ".join(_render(item, quote, key) for item in values) + "]"
+    return "[" + ", ".join(render(item, quote, key) for item in values) + "]"
 
 
-def _render(value: Setting, quote: str, key: Key, *, flow: bool = True) -> str:
+def render(value: Setting, quote: str, key: Key, *, flow: bool = True) -> str:
     """One scalar as YAML: numbers and yes/no bare, text in the quotes found, bare where safe."""
     if isinstance(value, bool):
         return "true" if value else "false"
