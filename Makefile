@@ -3,11 +3,12 @@
 BIN := .venv/bin
 RUNBOOK := $(BIN)/runbook
 
-.PHONY: help setup objects demo test check bench acceptance wheel lock clean
+.PHONY: help setup objects demo test test-kernels check bench acceptance wheel lock clean
 
 help:
 	@echo "make demo    see it work: an agent that loses events, found, mended, proven"
 	@echo "make test    all tests          make check   format, lint, types, import contracts"
+	@echo "make test-kernels   the eyes on kernels 5.10, 6.1, 6.12 and the newest, in QEMU"
 	@echo "make bench   figures against other tools, in one run"
 	@echo "make wheel   dist/*.whl, with its BPF objects    make setup   only the set-up of the above"
 
@@ -24,6 +25,9 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest -rs $(TESTS)
+
+test-kernels: setup
+	@$(BIN)/python tools/kernels/run.py $(KERNELS)
 
 check: setup
 	$(BIN)/ruff format --check .

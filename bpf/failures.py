@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Iterable
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -33,7 +34,7 @@ COMMANDS = {
     36: "TOKEN_CREATE",
 }
 _TINY = 4  # instructions
-_AT_ONCE_S = 0.001  # a library's own next try; an agent's takes longer
+_AT_ONCE_S = 0.02  # a library's own next try; an agent's takes longer
 _MOST_TRIES = 8  # of libraries; more is an agent in a loop
 _ERRNOS = {**errno.errorcode, 512: "ERESTARTSYS", 524: "ENOTSUPP"}
 _WITH_LOG = ("PROG_LOAD", "BTF_LOAD")
@@ -62,7 +63,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
         detail: Further arguments, in words.
         errno: ``EACCES`` …
         duration_us: Of the last attempt, in the kernel.
-        log_tail: The end of the verifier's log, at most 8 KiB; empty when none was asked for.
+        log_tail: The end of the verifier's log, at most 16 KiB; empty when none was asked for.
         log_complete: ``log_tail`` is the whole log.
         log_asked: The caller gave room for a log.
         tries: Attempts joined.
@@ -105,12 +106,19 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.comm}[{self.pid}] {what}: {self.errno}{by}{test}"
 
     def last_lines(self, most: int = 6) -> list[str]:
-        """The log's last lines without the verifier's own statistics: where the reason stands."""
+        """Where the reason stands: the log's last lines, without the verifier's own statistics.
+
+        From 7.3 on an explanation follows, of which the verdict and its reason are given, without the
+        source and the path that were told already.
+        """
         lines = [line for line in self.log_tail.splitlines() if line.strip()]
-        told = [line for line in lines if not line.startswith(_STATISTICS)]
-        return told[-most:]
+        verdict = next((at for at, line in enumerate(lines) if line.startswith(_VERDICT)), len(lines))
+        told = [line for line in lines[:verdict] if not line.startswith(_STATISTICS)]
+        explained = takewhile(lambda line: not line.startswith(_PLACE), lines[verdict:])
+        return [*told[-most:], *islice(explained, most)]
 
 
+_VERDICT, _PLACE = "Verification failed:", "At:"
 _STATISTICS = ("processed ", "verification time ", "stack depth ")
 
 

@@ -20,7 +20,7 @@ from engine.contracts import Window
 from engine.values import Evidence, Field, Reading, Scalar, Support, Target
 
 _SOURCE = "tracepoints of bpf()"
-_EVERY_S = 0.1  # the ring holds 500 of the largest records: 5,000 failures a second
+_EVERY_S = 0.1  # the ring holds 250 of the largest records: 2,500 failures a second
 _MOST_KEPT = 500
 _NONE = "nothing failed to load in the window"
 

@@ -64,6 +64,20 @@ def test_a_log_whose_end_was_not_found_is_not_called_complete() -> None:
     assert not decode(record(5, load(1), b"9: exit\n", flags=1), 0.0).log_complete
 
 
+def test_of_a_newer_verifiers_explanation_the_verdict_and_its_reason_are_shown() -> None:
+    """From 7.3 on many lines about source and path stand behind the reason."""
+    log = (
+        b"R7 !read_ok\n\nVerification failed: Type: Unreadable\n\nReason:\n  never set\n\nAt:\n  f @ x.c:1\n"
+    )
+    seen = decode(record(5, load(1), log + b"Suggestion:\n  Set R7.\nprocessed 1 insns\n"), 0.0)
+    assert seen.last_lines() == [
+        "R7 !read_ok",
+        "Verification failed: Type: Unreadable",
+        "Reason:",
+        "  never set",
+    ]
+
+
 @pytest.mark.parametrize("command", [0, 5, 6, 8, 17, 18, 28, 29, 32, 33, 35, 36, 63])
 def test_every_command_is_told_from_any_arguments(command: int) -> None:
     """The arguments are another process's memory: anything may stand there."""
