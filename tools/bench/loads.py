@@ -35,8 +35,8 @@ REASONS = {
     "wrong_helper": ("EINVAL", "bpf_skb_load_bytes#26"),
     "deep_stack": ("EACCES", "invalid write to stack"),
 }
-_CALLS = 200_000
-_TURNS = 7
+_CALLS = 50_000
+_TURNS = 30
 
 
 def build(directory: Path) -> None:

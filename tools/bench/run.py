@@ -27,7 +27,7 @@ def told(figure: Figure) -> str:
     against = ""
     if figure.baseline is not None:
         against = f" | {figure.against} {figure.baseline:,.4g} {figure.unit} | ratio {figure.ratio:,.3g}"
-    verdict = {True: "met", False: "MISSED", None: "stated"}[figure.met]
+    verdict = {True: "met", False: "MISSED", None: "stated, not judged"}[figure.met]
     note = f" ({figure.note})" if figure.note else ""
     return f"{figure.name}: {figure.ours:,.4g} {figure.unit}{against} | goal {figure.goal}: {verdict}{note}"
 
