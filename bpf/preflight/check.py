@@ -1,0 +1,89 @@
+"""One call of preflight: find the kernels, read the objects, judge each.
+
+Not here: parsing a command line (``bpf.preflight.cli``), printing (``bpf.preflight.telling``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from bpf.preflight import bpf_object, kernel_config
+from bpf.preflight import kernel as kernels
+from bpf.preflight.comparing import changes
+from bpf.preflight.judge import judge
+from bpf.preflight.kernel import Kernel
+from bpf.preflight.telling import Answer
+
+#: Place of a section → the word under which the running kernel is tried (``bpf.probes.kernel_kinds``).
+TRIED = {
+    "function": "kprobe",
+    "functions": "kprobe",
+    "syscall": "kprobe",
+    "trampoline": "fentry",
+    "modify": "fentry",
+    "btf-tracepoint": "tp_btf",
+    "raw": "raw_tracepoint",
+    "lsm": "lsm",
+    "iterator": "iterator",
+}
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What to check against what.
+
+    Attributes:
+        btf: The kernel's image or BTF, then its modules'; empty for the running kernel.
+        kernel: A release in /boot, or a version; with ``btf`` it tells the version of that.
+        symbols: System.map or a copy of kallsyms.
+        against: The image or BTF of the kernel to compare with.
+    """
+
+    objects: tuple[Path, ...]
+    btf: tuple[Path, ...] = ()
+    config: Path | None = None
+    kernel: str = ""
+    symbols: Path | None = None
+    against: Path | None = None
+
+
+def check(wanted: Wanted) -> Answer:
+    """Judge all objects.
+
+    Raises:
+        BadFile: A file can't be read, or is not what it should be.
+        UsageError: There is no such kernel.
+    """
+    kernel = find_kernel(wanted)
+    objects = [one for path in wanted.objects for one in bpf_object.read_all(path)]
+    verdicts = tuple(judge(one, kernel) for one in objects)
+    if wanted.against is None:
+        return Answer(kernel=kernel.label, objects=verdicts)
+    old = kernels.of_files([wanted.against])
+    before = [judge(one, old) for one in objects]
+    differ: tuple[kernel_config.Difference, ...] = ()
+    if old.config is not None and kernel.config is not None:
+        differ = tuple(kernel_config.differences(old.config, kernel.config))
+    return Answer(
+        kernel=kernel.label,
+        objects=verdicts,
+        against=old.label,
+        changed={new.path: tuple(changes(was, new)) for was, new in zip(before, verdicts, strict=True)},
+        config=differ,
+    )
+
+
+def find_kernel(wanted: Wanted) -> Kernel:
+    """The kernel that is meant; the running one when nothing says otherwise."""
+    if wanted.btf:
+        kernel = kernels.of_files(list(wanted.btf), wanted.kernel)
+    elif wanted.kernel:
+        kernel = kernels.of_release(wanted.kernel)
+    else:
+        kernel = kernels.running(tried=kernels.kinds_of_running(TRIED))
+    if wanted.config is not None:
+        kernel.config = kernel_config.read(wanted.config)
+    if wanted.symbols is not None:
+        kernel.symbols = kernels.read_symbols(wanted.symbols)
+    return kernel
