@@ -7,6 +7,6 @@ cd "$(dirname "$0")/.."
     echo "# Everything that runs, tests and builds runbook, pinned, with hashes. Made anew by \`make lock\`."
     printf 'hatchling>=1.24\neditables\n' |
         build/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-            --no-emit-index-url --no-emit-find-links --extra dev pyproject.toml -
+            --no-emit-index-url --no-emit-find-links --no-emit-package bpf-runbook --extra dev pyproject.toml -
 } >build/requirements.lock
 mv build/requirements.lock requirements.lock
