@@ -223,6 +223,8 @@ def _climb(step: Try, scene: Scene, hands: Turner) -> None:
         for _ in range(_CLIMBS):
             stop_if_asked(scene)
             _refresh(scene)
+            if _holds_by_now(step, scene):
+                return
             stop_if_asked(scene)
             if not _wanted(rung, scene):
                 break
@@ -232,6 +234,19 @@ def _climb(step: Try, scene: Scene, hands: Turner) -> None:
                 return
             if not turned.stands:
                 break
+
+
+def _holds_by_now(step: Try, scene: Scene) -> bool:
+    """Whether the goal holds with what stands: one bad window in its hold calls for no further change."""
+    wanted = scene.runbook.goal
+    standing = any(turned.stands for one, turned in scene.turned if one in step.rungs)
+    if wanted is None or not standing or not scene.test(wanted.until).holds:
+        return False
+    if goal.hold(scene, goal.measure(scene, "end")).holds:
+        return True
+    scene.void = True
+    _refresh(scene)
+    return False
 
 
 def _turn(step: Change, scene: Scene, hands: Turner, rung: int) -> Turned:

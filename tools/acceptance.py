@@ -72,7 +72,7 @@ def once(fault: str, number: int, window: str, state: str) -> dict[str, object]:
         exact = config.read_bytes() == before
     finally:
         lab.stop(instance)
-    causes = [e["verdict"]["causes"] for e in run["events"] if e["kind"] == "decided"]
+    causes = [e["verdict"].get("causes", []) for e in run["events"] if e["kind"] == "decided"]
     goals = [e for e in run["events"] if e["kind"] == "goal-measured"]
     kept = [
         e["change"]["knob"]["name"]

@@ -530,3 +530,17 @@ def test_a_rung_that_helps_but_not_enough_is_climbed_again_and_undone_step_by_st
     assert [one.change.after for one in of_type(run, Intended)] == [2, 4]
     assert [one.state for one in of_type(run, Settled)] == ["kept", "kept"]
     assert run.head.outcome == "fixed"
+
+
+def test_one_bad_window_while_the_goal_is_held_calls_for_no_further_change() -> None:
+    """A change that cured it stands; a second one would cost events or memory for nothing."""
+    lab = agent()
+    after = iter([0, 0, 7])
+
+    def lost() -> float:
+        return 300 if lab.settings["ring"] == 1 else next(after, 0)
+
+    run = rehearse(standard("ring", "poll"), [flow(lab, lost), *parts(lab)[1:]], lab)
+
+    assert [one.change.after for one in of_type(run, Intended)] == [4]
+    assert (run.head.outcome, lab.settings["poll"]) == ("fixed", 10)
