@@ -21,8 +21,8 @@ def packages() -> dict[str, Any]:
     [
         (
             "sources.list.d/ours.sources",
-            "Types: deb\n# a snapshot\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n"
-            "Components: main\n\nTypes: deb\nURIs: http://mirror.example/security\nSuites: bookworm-security\n"
+            "Types: deb\n# a snapshot\nURIs: http://mirror.example/debian\nSuites: bookworm x-updates\n"
+            "Components: main\n\nTypes: deb\nURIs: http://mirror.example/security\nSuites: x-security\n"
             "Components: main\n",
         ),
         (

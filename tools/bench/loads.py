@@ -36,7 +36,7 @@ REASONS = {
     "deep_stack": ("EACCES", "invalid write to stack"),
 }
 _CALLS = 50_000
-_TURNS = 30
+_TURNS = 20
 
 
 def build(directory: Path) -> None:

@@ -24,10 +24,8 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("engine", "bpf", "remediations", "runbooks")
 DISTRIBUTIONS = ("msgspec", "psutil", "PyYAML", "typing_extensions")
 #: Of the standard library, what no test of ours imports.
-_LEFT_OUT = frozenset(
-    """test tests idlelib tkinter turtledemo lib2to3 ensurepip pydoc_data distutils
-    __pycache__ site-packages dist-packages""".split()
-)
+_LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "pydoc_data"}
+_LEFT_OUT |= {"distutils", "__pycache__", "site-packages", "dist-packages"}
 _TOOLS = ("bpftool",)
 _APPLETS = ("sh", "mount", "poweroff", "cat", "ls", "ln", "sleep", "kill", "ps", "setpriv", "dmesg", "ip")
 INIT = """#!/bin/sh
