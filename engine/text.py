@@ -100,6 +100,7 @@ _UNITS: dict[str, Callable[[float], str]] = {
     "ns": lambda value: span(value / 1e9),
     "cores": _cores,
     "id": lambda value: str(int(value)),
+    "moment": lambda value: time.strftime("%H:%M:%S", time.gmtime(value)),
 }
 
 
@@ -114,6 +115,8 @@ def unit_of(name: str) -> str:
     last = name.rpartition(".")[2]
     if last.startswith("fill_"):
         return "share"
+    if last == "at":
+        return "moment"
     if last in _IDS or last.endswith(("_id", "_pid")):
         return "id"
     return next((unit for ending, unit in _ENDINGS if f"_{last}".endswith(ending)), "")
