@@ -34,8 +34,7 @@ def start(
         started = lab.start(fault, config_file=config, name=name, seconds=seconds)
     except RunbookError as error:
         _fail(error)
-    state = "its programs do not load; it tries again" if lab.fails(started) else started.metrics_url
-    typer.echo(f"{started.name}: lab-agent, pid {started.pid}; {state}")
+    typer.echo(_state(started))
     typer.echo(f"  config {started.config_file}\n  log    {started.log_file}")
     typer.echo(f"  stop   runbook lab stop {started.name}")
 
@@ -59,12 +58,12 @@ def restart(
         str, typer.Option(help="Which one, by its configuration file.", show_default=False)
     ] = "",
 ) -> None:
-    """Start an agent and its generator anew, and wait until it is healthy."""
+    """Start an agent and its generator anew, and wait until it is healthy or has said why not."""
     try:
         started = lab.restart(lab.instance_named(name) if not config else lab.instance_of(Path(config)))
     except RunbookError as error:
         _fail(error)
-    typer.echo(f"{started.name}: lab-agent, pid {started.pid}; {started.metrics_url}")
+    typer.echo(_state(started))
 
 
 @app.command(epilog="Example: runbook lab stop burst")
@@ -79,6 +78,11 @@ def stop(
             typer.echo(f"{instance.name}: stopped")
     except RunbookError as error:
         _fail(error)
+
+
+def _state(started: lab.Instance) -> str:
+    state = "its programs do not load; it tries again" if lab.fails(started) else started.metrics_url
+    return f"{started.name}: lab-agent, pid {started.pid}; {state}"
 
 
 def _fail(error: RunbookError) -> None:

@@ -94,17 +94,19 @@ def restart(
     """Start an instance's agent and generator anew, with the same configuration; ends what still runs.
 
     Raises:
-        LabFailed: It did not become healthy.
+        LabFailed: It ended, or said neither that it is healthy nor that its programs do not load.
     """
     processes.end_all(Path(instance.directory))
+    said = Path(instance.log_file).stat().st_size if Path(instance.log_file).exists() else 0
     instance = _start_agent(instance)
-    _await_agent(instance, sleep, monotonic, may_fail=False)
+    _await_agent(instance, sleep, monotonic, may_fail=True, said=said)
     return _start_generator(instance, fault_named(instance.fault), LIFETIME_S)
 
 
-def fails(instance: Instance) -> bool:
-    """Whether its programs don't load at the moment: it waits for its next attempt."""
-    return TRIES_AGAIN in _last_line(instance)
+def fails(instance: Instance, said: int = 0) -> bool:
+    """Whether its programs don't load at the moment, by what its log says beyond ``said`` bytes."""
+    file = Path(instance.log_file)
+    return file.exists() and file.stat().st_size > said and TRIES_AGAIN in _last_line(instance)
 
 
 def stop(instance: Instance) -> None:
@@ -248,7 +250,12 @@ def _start_agent(instance: Instance) -> Instance:
 
 
 def _await_agent(
-    instance: Instance, sleep: Callable[[float], None], monotonic: Callable[[], float], *, may_fail: bool
+    instance: Instance,
+    sleep: Callable[[float], None],
+    monotonic: Callable[[], float],
+    *,
+    may_fail: bool,
+    said: int = 0,
 ) -> None:
     """Until it is healthy; or, for a fault that keeps it from loading, until it has said so."""
     deadline = monotonic() + START_WAIT_S
@@ -256,7 +263,7 @@ def _await_agent(
         code = processes.ended(instance.pid)
         if code is not None:
             raise LabFailed(f"the agent ended with {code}: {_last_line(instance)}", fix="runbook doctor")
-        if _answers(instance.health_url) or (may_fail and fails(instance)):
+        if _answers(instance.health_url) or (may_fail and fails(instance, said)):
             return
         sleep(0.02)
     raise LabFailed(

@@ -1,7 +1,7 @@
 """What an agent's own log says in the window: losses it tells, errors, how talkative it is.
 
 Its promise: only lines written in the window count; a log that can't be read gives no numbers,
-not zeros. Rotation is followed.
+not zeros. Rotation is followed. Of an agent that does not run, ``tail`` is how its log ends.
 
 Not here: journald; what a line means beyond the profile's patterns and the word "error".
 """
@@ -9,6 +9,7 @@ Not here: journald; what a line means beyond the profile's patterns and the word
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 
 from bpf.flow.sources import LogSource
@@ -21,8 +22,9 @@ from engine.values import Evidence, Field, Reading, Support, Target
 LOOK_EVERY_S = 0.5
 #: Lines that tell of an error, in the words and level marks that agents use.
 ERROR = re.compile(r"(?i)\b(error|err|fatal|panic|crit|critical|fail|failed|failure)\b")
-#: A line is kept up to this length.
+#: A line is kept up to this length, and so many of the newest.
 LINE_LENGTH = 500
+TAIL_LINES = 40
 
 
 class AgentLog:
@@ -38,6 +40,7 @@ class AgentLog:
         "errors_per_s": Field(help="lines that speak of an error", unit="1/s"),
         "last_line": Field(help="the newest line", type="text"),
         "last_error": Field(help="the newest line that speaks of an error", type="text"),
+        "tail": Field(help="the newest lines; of an agent that does not run, the last it wrote", type="text"),
     }
     options: Mapping[str, str] = {"file": "another log file than the profile's"}
     needs_target = True
@@ -80,6 +83,7 @@ class Told:
         self._first = {counts: source.read() for counts, source in sources.items()}
         self.lines, self.errors = 0, 0
         self.last, self.last_error = "", ""
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
 
     def take(self, lines: list[str]) -> None:
         """Count new lines."""
@@ -88,6 +92,7 @@ class Told:
             source.feed(lines)
         wrong = [line for line in lines if ERROR.search(line)]
         self.errors += len(wrong)
+        self.tail.extend(line[:LINE_LENGTH] for line in lines[-TAIL_LINES:])
         self.last = lines[-1][:LINE_LENGTH] if lines else self.last
         self.last_error = wrong[-1][:LINE_LENGTH] if wrong else self.last_error
 
@@ -109,6 +114,8 @@ def _follow(target: Target, tail: Tail, window: Window) -> Evidence:
             if counter.source == "log"
         }
     )
+    if not target.processes:
+        told.tail.extend(line[:LINE_LENGTH] for line in tail.before())
     started_at = window.begin()
     for _ in window.ticks(LOOK_EVERY_S):
         told.take(tail.lines())
@@ -139,6 +146,7 @@ def readings_of(told: Told, seconds: float, source: str) -> dict[str, Reading]:
             if grown is None
             else Reading(value=grown / whole, unit="events/s", source=source)
         )
-    for name, text in (("last_line", told.last), ("last_error", told.last_error)):
+    texts = (("last_line", told.last), ("last_error", told.last_error), ("tail", "\n".join(told.tail)))
+    for name, text in texts:
         readings[name] = Reading(value=text, source=source) if text else Reading(missing="no such line")
     return readings
