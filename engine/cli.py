@@ -44,7 +44,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Say what works on this machine, and what mends the rest."),
 }
 #: Commands that come through entry points (group ``runbook.commands``) and are worth a line.
-ADDED = {"lab": "Practise on a small real eBPF agent with faults to switch on."}
+ADDED = {
+    "explain": "Name the likely causes of an error text, an agent's log or a verifier's log.",
+    "lab": "Practise on a small real eBPF agent with faults to switch on.",
+    "preflight": "Tell which BPF objects load and attach on a kernel that is not running yet.",
+}
 
 
 class Commands(TyperGroup):
