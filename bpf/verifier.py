@@ -12,15 +12,21 @@ log is libbpf's.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 #: ``12: (61) r1 = *(u32 *)(r0 +0)   ; R0=map_value_or_null(...)``
 _INSTRUCTION = re.compile(r"\s*(\d{1,7}): \(([0-9a-f]{2})\) ([^;]{1,200})(?:;(.{0,1000}))?")
 _SOURCE = re.compile(r"\s*; ?(.{1,400})")
 _STATE = re.compile(r"\s*(?:\d{1,7}: |from \d+ to \d+:? ?)?(?:frame\d+: ?)?(R\d+(?:_[rwD]{1,3})?=.{0,4000})")
-_REGISTER = re.compile(r"\bR(\d{1,2})(?:_[rwD]{1,3})?=([\w.+-]{1,60}(?:\([^()]{0,400}(?:\([^()]{0,200}\)[^()]{0,200})?\))?)")
-_END = re.compile(r"\s*(?:processed \d+ insns?|verification time \d+|stack depth \d|max_states|-- END PROG LOAD LOG|libbpf: -- END)")
+_REGISTER = re.compile(
+    r"\bR(\d{1,2})(?:_[rwD]{1,3})?=([\w.+-]{1,60}(?:\([^()]{0,400}(?:\([^()]{0,200}\)[^()]{0,200})?\))?)"
+)
+_END = re.compile(
+    r"\s*(?:processed \d+ insns?|verification time \d+|stack depth \d|max_states|"
+    r"-- END PROG LOAD LOG|libbpf: -- END)"
+)
 _PROCESSED = re.compile(r"processed (\d+) insns?(?: \(limit (\d+)\))?")
 _NAMED = re.compile(r"\bR(\d{1,2})\b")
 _PREFIX = re.compile(r"^(?:libbpf: |level=\w+ msg=\"|\d{4}[-/]\S+ \S+ )")
@@ -51,7 +57,7 @@ class Refusal(NamedTuple):
     instruction: int | None = None
     code: str = ""
     source: str = ""
-    registers: dict[int, str] = {}
+    registers: Mapping[int, str] = MappingProxyType({})
     processed: int = 0
     limit: int = 0
 
@@ -141,7 +147,11 @@ _KINDS = (
 def _range(state: str) -> str:
     """Offset and bounds of a state, in words."""
     said = []
-    facts = dict(re.findall(r"\b(off|vs|r|umax_value|umax|smin_value|smin|smax_value|smax|umin_value|umin)=(-?\d+)", state))
+    facts = dict(
+        re.findall(
+            r"\b(off|vs|r|umax_value|umax|smin_value|smin|smax_value|smax|umin_value|umin)=(-?\d+)", state
+        )
+    )
     if facts.get("off", "0") != "0":
         said.append(f"offset {facts['off']}")
     if "vs" in facts:

@@ -34,7 +34,9 @@ def main() -> int:
     asked.add_argument("--misses", nargs="?", const=-1, type=int, help="print the misses [of one fold]")
     options = asked.parse_args()
     if not options.data.exists():
-        print(f"no data: {options.data} is absent; give the path of a JSON-lines file with text and root_cause")
+        print(
+            f"no data: {options.data} is absent; give the path of a JSON-lines file with text and root_cause"
+        )
         return 2
     rows = [json.loads(line) for line in options.data.read_text("utf-8").splitlines() if line.strip()]
     began = time.process_time()
@@ -66,7 +68,7 @@ def main() -> int:
     count, first, third = (sum(tally[part] for tally in tallies.values()) for part in range(3))
     print(f"all   : {count:3d} texts  top-1 {first / count:6.1%}  top-3 {third / count:6.1%}")
     print(f"brier of the first cause {brier / count:.3f}; {1000 * took / count:.2f} ms CPU a text")
-    for bucket, (size, sure, right) in sorted(buckets.items()):
+    for _, (size, sure, right) in sorted(buckets.items()):
         print(f"  said {sure / size:.2f} on {size:.0f} texts, right {right / size:.2f}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Facts worked out from a whole text, which no phrase can hold: kernel versions, stack offsets, young helpers.
+"""Facts worked out from a whole text, which no phrase can hold: versions, stack offsets, young helpers.
 
 Each is a label, such as ``@stack-over-512`` or ``@kernel<5.8``, with the line it was seen in.
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 #: Kernels by which rules ask, ascending: major * 1000 + minor.
 VERSIONS = (4014, 5004, 5008, 5011)
 
-#: Helper → kernel that introduced it. Source: Linux include/uapi/linux/bpf.h, history; bcc docs/kernel-versions.md.
+#: Helper → kernel that introduced it. Source: history of Linux include/uapi/linux/bpf.h.
 HELPERS = {
     "bpf_probe_read_kernel": 5005,
     "bpf_probe_read_user": 5005,
@@ -43,13 +43,23 @@ _RELEASE = re.compile(
     r"(?:linux(?: version| kernel)?|uname -\w+|kernel(?: version)?|kernelversion|release)[ :=\"'`*v]{0,6}"
     r"(\d)\.(\d{1,2})(?:\.\d{1,3})?(?=[^.\d]|\.(?:\D|$)|$)"
 )
-_FULL = re.compile(r"(?<![\d.v=~])([2-7])\.(\d{1,2})\.(\d{1,3})[-.+][\w.+~-]{0,60}(?:el\d|amd64|generic|x86_64|aarch64|arm64|cloud|azure|aws|gcp|microsoft|amzn|raspi|v8)")
+_FULL = re.compile(
+    r"(?<![\d.v=~])([2-7])\.(\d{1,2})\.(\d{1,3})[-.+][\w.+~-]{0,60}(?:el\d|amd64|generic|x86_64|aarch64|arm64|cloud|azure|aws|gcp|microsoft|amzn|raspi|v8)"
+)
+#: One of these stands in a line that tells a kernel.
+_BEFORE_A_VERSION = ("linux", "kernel", "uname", "release", "-")
 _WANTED = re.compile(r"require|least|minimum|newer|or later|since|>=|need|introduced|\d\+|support")
 _STACK = re.compile(r"(?:stack(?: r\d+)? off=?|\(r10 ?|r10 off=|fp) ?-(\d{3,9})")
 _HELPER = re.compile(r"(?:unknown func|invalid func|cannot use helper) (bpf_\w{1,40})")
-_MODULE = "(?:capability|lockdown|landlock|yama|safesetid|selinux|ima|evm|integrity|apparmor|tomoyo|smack|loadpin|ipe|bpf)"
+_MODULE = (
+    "(?:capability|lockdown|landlock|yama|safesetid|selinux|ima|evm|integrity|apparmor|tomoyo|smack|loadpin"
+    "|ipe|bpf)"
+)
 _LSM_LIST = re.compile(rf"{_MODULE}(?:,{_MODULE}){{1,14}}")
-_PROBES = re.compile(r"(?:attach\w{0,4}|more than|maximum of|limit of|trace|enable\w?|exceed\w*) (\d{3,7}) (?:\w{1,12} )?(?:k|u)?(?:probes?|syscalls|functions|symbols)")
+_PROBES = re.compile(
+    r"(?:attach\w{0,4}|more than|maximum of|limit of|trace|enable\w?|exceed\w{0,5}) (\d{3,7}) (?:\w{1,12} )?"
+    r"[ku]?(?:probes?|syscalls|functions|symbols)"
+)
 _TRACING = re.compile(r"/sys/kernel/(?:debug/)?tracing\b([\w/]*)|/sys/kernel/debug(?=[\s:'\"),]|$)")
 _ABSENT = re.compile(r"no such file|not found|not exist|enoent|cannot find")
 _NO_BTF = re.compile(r"find kernel btf(?! (?:type )?id| type)")
@@ -67,17 +77,15 @@ def features(lines: Iterable[str], kernel: int | None = None) -> dict[str, int]:
         kernel: The running kernel, major * 1000 + minor; None where the text must say.
     """
     found: dict[str, int] = {}
-    version, at = (kernel, -1) if kernel is not None else (None, -1)
+    version, at = kernel, -1
     helper: tuple[str, int] | None = None
     for index, line in enumerate(lines):
         for label in _labels(line):
             found.setdefault(label, index)
-        if version is None and ("linux" in line or "kernel" in line or "uname" in line or "release" in line or "-" in line):
+        if version is None and any(word in line for word in _BEFORE_A_VERSION):
             version, at = _version(line), index
-        if "stack" in line or "r10" in line:
-            for match in _STACK.finditer(line):
-                if int(match[1]) > _LIMIT and "invalid" in line:
-                    found.setdefault("@stack-over-512", index)
+        if "invalid" in line and any(int(below) > _LIMIT for below in _STACK.findall(line)):
+            found.setdefault("@stack-over-512", index)
         if helper is None and (match := _HELPER.search(line)):
             helper = match[1], index
     if version is not None:
@@ -97,7 +105,9 @@ def _labels(line: str) -> Iterator[str]:
         yield "@no-event" if (path[1] or "").count("/") >= 3 else "@no-tracefs"
     if "n_drops" in line:
         drops = {name: int(count) for name, count in _FALCO.findall(line)}
-        if drops.get("pf", 0) and not any(count for name, count in drops.items() if name.startswith("buffer")):
+        if drops.get("pf", 0) and not any(
+            count for name, count in drops.items() if name.startswith("buffer")
+        ):
             yield "@page-fault-drops"
     if (many := _PROBES.search(line)) and int(many[1]) >= _MANY:
         yield "@many-probes"

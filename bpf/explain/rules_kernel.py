@@ -1,4 +1,4 @@
-"""Rules for what the kernel, its build or its mounts lack: targets, BTF, options, versions, file systems, maps.
+"""Rules for what the kernel, its build or its mounts lack: targets, types, options, file systems, maps.
 
 Not here: rights (``rules_rights``), the verifier (``rules_verifier``).
 """
@@ -18,7 +18,9 @@ PIN = "pin_path_or_bpffs"
 CREATE = "map_create_failed"
 LIMIT = "kprobe_attach_limit"
 
-_ENOENT = "no such file or directory|enoent|not found|does not exist|doesn't exist|file does not exist|cannot find"
+_ENOENT = (
+    "no such file or directory|enoent|not found|does not exist|doesn't exist|file does not exist|cannot find"
+)
 
 RULES: tuple[Rule, ...] = (
     # ── attach targets ──
@@ -36,25 +38,46 @@ RULES: tuple[Rule, ...] = (
             "set attach target … no such process|failed",
             f"uprobe … {_ENOENT}",
             f"attach target … {_ENOENT}",
-            "attach_btf_id", "btf_id … not found",
+            "attach_btf_id",
+            "btf_id … not found",
             "failed to determine … perf type",
-            "could not find function|no function|no matching function", "function … not found",
-            "is not a kernel function|not a valid kernel function", "kernel function … not exist",
-            "cannot attach kprobe", "failed to attach … kprobe", "failed to attach … kprobe",
+            "could not find function|no function|no matching function",
+            "function … not found",
+            "is not a kernel function|not a valid kernel function",
+            "kernel function … not exist",
         ),
         speaks={TARGET: 4.5},
-        means="The function, tracepoint or symbol to attach to isn't in this kernel or binary: renamed, inlined or not built.",
+        means=(
+            "The function, tracepoint or symbol to attach to isn't in this kernel or binary: renamed, "
+            "inlined or not built."
+        ),
         source="libbpf src/libbpf.c, bpf_program__attach_kprobe_opts; Linux kernel/kprobes.c",
     ),
     Rule(
-        when=(f"tracepoint … {_ENOENT}", "tracepoint|kprobe|uprobe … errno: 2|errno 2|errno=2|error: -2|(-2)|os error 2"),
+        when=(
+            f"tracepoint … {_ENOENT}",
+            "tracepoint|kprobe|uprobe … errno: 2|errno 2|errno=2|error: -2|(-2)|os error 2",
+        ),
         speaks={TARGET: 4, ARCH: 0.7},
         means="ENOENT: there is no such tracepoint, function or symbol here.",
         source="libbpf src/libbpf.c, bpf_program__attach_tracepoint",
         unless=("syscalls/sys_e", "syscalls:sys_e"),
     ),
     Rule(
-        when=(".isra.|.constprop.|.part.", "inlined|renamed|was removed|got removed", "/proc/kallsyms|kallsyms"),
+        when=(
+            "failed to attach|cannot attach|could not attach|can't attach … probe|tracepoint|fentry|uprobe",
+            "unable to attach … probe|tracepoint|fentry|uprobe",
+        ),
+        speaks={TARGET: 2.5},
+        means="It failed when the program was attached, after it had loaded.",
+        source="libbpf src/libbpf.c; bcc src/cc/libbpf.c",
+    ),
+    Rule(
+        when=(
+            ".isra.|.constprop.|.part.",
+            "inlined|renamed|was removed|got removed",
+            "/proc/kallsyms|kallsyms",
+        ),
         speaks={TARGET: 2},
         means="The compiler or a newer kernel gave the function another name, or dissolved it.",
         source="Linux Documentation/trace/kprobes.rst",
@@ -68,12 +91,15 @@ RULES: tuple[Rule, ...] = (
     # ── tracefs ──
     Rule(
         when=(
-            "mount debugfs|mount tracefs|mount -t debugfs|mount -t tracefs", "debugfs … not mounted", "tracefs … not mounted",
+            "mount debugfs|mount tracefs|mount -t debugfs|mount -t tracefs",
+            "debugfs … not mounted",
+            "tracefs … not mounted",
             "neither debugfs nor tracefs|tracefs nor debugfs|debugfs or tracefs",
             "@no-tracefs",
             f"kprobe_events|uprobe_events … {_ENOENT}",
             "is debugfs mounted|is tracefs mounted|debugfs is not|tracefs is not|debugfs isn't|tracefs isn't",
-            "unable to mount … debugfs", "unable to mount … tracefs",
+            "unable to mount … debugfs",
+            "unable to mount … tracefs",
         ),
         speaks={TRACEFS: 5, TARGET: 0.5},
         means="The trace file system isn't mounted where the agent runs (containers often lack it).",
@@ -86,9 +112,16 @@ RULES: tuple[Rule, ...] = (
         source="Linux Documentation/trace/events.rst",
     ),
     Rule(
-        when=("failed to determine|failed to open|no such|cannot find|not found … syscalls/sys_enter_|syscalls/sys_exit_|syscalls:sys_e", f"syscalls/sys_e|syscalls:sys_e … {_ENOENT}"),
+        when=(
+            "failed to determine|failed to open … syscalls/sys_enter_|syscalls/sys_exit_|syscalls:sys_e",
+            "no such|cannot find|not found … syscalls/sys_enter_|syscalls/sys_exit_|syscalls:sys_e",
+            f"syscalls/sys_e|syscalls:sys_e … {_ENOENT}",
+        ),
         speaks={TRACEFS: 5, CONFIG: 2.5, TARGET: 1},
-        means="System calls' tracepoints exist on every usual kernel: rather tracefs isn't reachable, or CONFIG_FTRACE_SYSCALLS is off.",
+        means=(
+            "System calls' tracepoints exist on every usual kernel: rather tracefs isn't reachable, or "
+            "CONFIG_FTRACE_SYSCALLS is off."
+        ),
         source="Linux kernel/trace/Kconfig; aquasecurity/tracee#4026",
     ),
     Rule(
@@ -103,11 +136,13 @@ RULES: tuple[Rule, ...] = (
             "failed to find valid kernel btf|could not find valid kernel btf|no valid kernel btf",
             "load kernel btf|get kernel btf|find vmlinux btf|loading vmlinux btf|load vmlinux btf",
             "@no-kernel-btf",
-            "kernel btf is missing|missing kernel btf|missing btf|no kernel btf|no btf found|without btf support",
+            "kernel btf is missing|missing kernel btf|missing btf|no kernel btf|no btf found",
+            "without btf support",
             "kernel without btf|no btf for|lacks btf|has no btf|not have btf|btf missing|btf file not found",
             f"kernel btf … {_ENOENT}",
             f"/sys/kernel/btf … {_ENOENT}",
-            "btf is required|requires btf|needs btf|need btf|btf support|btf is not|btf not|btf: not supported",
+            "btf is required|requires btf|needs btf|need btf|btf support|btf is not|btf not",
+            "btf: not supported",
             "btf … unavailable|not available|is missing",
             "vmlinux … not found|not available",
             "btfhub|btf-custom-path|custom btf|external btf",
@@ -137,10 +172,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=(
             "failed to resolve|failed to relocate … relo",
-            "relo # … failed|no matching|invalid",
-            "no matching targets|no matching target|no candidates",
+            "relo # … failed",
+            "candidate search failed|poisoned by co-re",
             "bad relocation|bad co-re|invalid co-re|invalid core",
-            "substituting insn … invalid insn",
             "failed to resolve co-re|co-re … type not found|field … not found",
             "call unknown#195896080",
         ),
@@ -149,7 +183,21 @@ RULES: tuple[Rule, ...] = (
         source="libbpf src/relo_core.c; cilium/ebpf btf/core.go",
     ),
     Rule(
-        when=("no member named … in 'struct", "no member named", "has no member", "incomplete definition of type"),
+        when=("no matching targets|no matching target|no candidates", "substituting insn … invalid insn"),
+        speaks={CORE: 3.5},
+        means=(
+            "A relocation found no match; alone it does no harm, a program may guard it with "
+            "bpf_core_field_exists."
+        ),
+        source="libbpf src/relo_core.c, bpf_core_apply_relo_insn",
+    ),
+    Rule(
+        when=(
+            "no member named … in 'struct",
+            "no member named",
+            "has no member",
+            "incomplete definition of type",
+        ),
         speaks={CORE: 3.5, CONFIG: 0.5},
         means="A struct of this kernel lacks a field that the source names.",
         source="bcc: programs compiled on the host; clang diagnostics",
@@ -157,10 +205,19 @@ RULES: tuple[Rule, ...] = (
     # ── kernel configuration ──
     Rule(
         when=(
-            "config_ … not set", "config_ … is disabled", "config_ … disabled", "config_ … =n", "config_ … missing", "config_ … required", "config_ … not enabled",
-            "requires config_|without config_|need config_|needs config_|enable config_|compiled with config_|built with config_", "missing … config_",
+            "config_ … not set",
+            "config_ … is disabled",
+            "config_ … disabled",
+            "config_ … =n",
+            "config_ … missing",
+            "config_ … required",
+            "config_ … not enabled",
+            "requires config_|without config_|need config_|needs config_|enable config_",
+            "compiled with config_|built with config_",
+            "missing … config_",
             "kernel config|kernel configuration|kernel option|kconfig",
-            "unable to find kernel headers|kernel headers|kheaders|ikheaders|linux-headers|kernel-headers|kernel-devel",
+            "unable to find kernel headers|kernel headers|kheaders|ikheaders|linux-headers|kernel-headers",
+            "kernel-devel",
             "not compiled into|not built into|not compiled with|kernel not built",
         ),
         speaks={CONFIG: 4},
@@ -183,19 +240,37 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=("524|enotsupp",),
         speaks={CONFIG: 2.5, ARCH: 1.5, "other": 0.5},
-        means="ENOTSUPP (524): no trampoline for fentry on this architecture or build, or no JIT memory left.",
+        means=(
+            "ENOTSUPP (524): no trampoline for fentry on this architecture or build, or no JIT memory left."
+        ),
         source="Linux kernel/bpf/trampoline.c; kxxt/tracexec#173",
         needs=("enotsupp|error 524|errno 524|err=-524|-524|unknown error 524|(524)",),
     ),
     # ── kernel too old ──
     Rule(
         when=(
-            "kernel is too old|old kernel|older kernel|outdated kernel", "kernel … too old",
-            "requires kernel|requires linux|require kernel|needs kernel|requires at least|minimum kernel|min kernel|kernel >= |kernel>=|requires >= v", "kernel version … required",
-            "unsupported kernel|not supported on this kernel|kernel doesn't support|kernel does not support", "kernel … not supported", "kernel version … unsupported", "not supported by … kernel",
-            "newer kernel", "linux kernel … or newer", "kernel … or later", "kernel … or higher", "kernel … and above", "upgrade … kernel", "update … kernel",
-            "introduced in linux|added in linux|added in kernel|available since|only available in|since linux|since kernel", "introduced in … kernel",
-            "unknown map type|unsupported map type|unknown program type|invalid map type", "map type … not supported", "program type … not supported",
+            "kernel is too old|old kernel|older kernel|outdated kernel",
+            "kernel … too old",
+            "requires kernel|requires linux|require kernel|needs kernel|requires at least|minimum kernel",
+            "min kernel|kernel >= |kernel>=|requires >= v",
+            "kernel version … required",
+            "unsupported kernel|not supported on this kernel|kernel doesn't support|kernel does not support",
+            "kernel … not supported",
+            "kernel version … unsupported",
+            "not supported by … kernel",
+            "newer kernel",
+            "linux kernel … or newer",
+            "kernel … or later",
+            "kernel … or higher",
+            "kernel … and above",
+            "upgrade … kernel",
+            "update … kernel",
+            "introduced in linux|added in linux|added in kernel|available since|only available in",
+            "since linux|since kernel",
+            "introduced in … kernel",
+            "unknown map type|unsupported map type|unknown program type|invalid map type",
+            "map type … not supported",
+            "program type … not supported",
         ),
         speaks={OLD: 4},
         means="The kernel is older than what the agent uses.",
@@ -222,7 +297,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=("ringbuf|ring_buf|ring buffer|ringbuffer",),
         speaks={OLD: 2.5, CREATE: 1, ARCH: 0.7},
-        means="EINVAL on a ring buffer: no such map type before 5.8, or a size that is no power-of-two number of pages.",
+        means=(
+            "EINVAL on a ring buffer: no such map type before 5.8, or a size that is no power-of-two "
+            "number of pages."
+        ),
         source="Linux kernel/bpf/ringbuf.c, ringbuf_map_alloc; gojue/ehids-agent#2, cilium/tetragon#5026",
         needs=("invalid argument|einval|errno=22|error -22|err=-22|os error 22",),
         unless=("lost|dropped|drops", "not a multiple", "must be a power"),
@@ -237,9 +315,12 @@ RULES: tuple[Rule, ...] = (
     # ── architecture ──
     Rule(
         when=(
-            "exec format error|cannot execute binary|wrong elf class|unsupported architecture|unsupported arch|invalid elf machine", "architecture … not supported",
+            "exec format error|cannot execute binary|wrong elf class|unsupported architecture",
+            "unsupported arch|invalid elf machine",
+            "architecture … not supported",
             "page size|pagesize|page_size|16k page|64k page|16kb page|64kb page|16 kib page|64 kib page",
             "big-endian|big endian|little endian|endianness|byte order",
+            "missing symbol|undeclared … pt_regs",
             "target arch|target_arch|wrong architecture|different architecture|architecture mismatch",
         ),
         speaks={ARCH: 4.5},
@@ -247,7 +328,10 @@ RULES: tuple[Rule, ...] = (
         source="Linux kernel/bpf/ringbuf.c (PAGE_ALIGNED); cilium/tetragon#5026, cilium/ebpf#1867",
     ),
     Rule(
-        when=("arm64|aarch64|armv7|s390x|ppc64|riscv|raspberry|apple silicon|graviton|mips|i386|i686|32-bit|loongarch",),
+        when=(
+            "arm64|aarch64|armv7|s390x|ppc64|riscv|raspberry|apple silicon|graviton|mips|i386|i686|32-bit",
+            "loongarch",
+        ),
         speaks={ARCH: 2},
         means="The machine isn't the x86-64 on which most agents are tried.",
         source="kxxt/tracexec#173",
@@ -255,11 +339,14 @@ RULES: tuple[Rule, ...] = (
     # ── pins ──
     Rule(
         when=(
-            "failed to pin|pin map|pinning|unable to pin|cannot pin|can't pin|could not pin|pin program|obj_pin|bpf_obj_pin|pin path|pin object",
+            "failed to pin|pin map|pinning|unable to pin|cannot pin|can't pin|could not pin|pin program",
+            "obj_pin|bpf_obj_pin|pin path|pin object",
             "pinned map|pinned object|obj_get|bpf_obj_get|reuse pinned|load pinned|open pinned|pinned",
             f"/sys/fs/bpf … {_ENOENT}|read-only|permission denied|not mounted|not permitted",
             "bpffs|bpf filesystem|bpf file system|bpf fs |not on a bpf filesystem|bpf_fs",
-            "parameter mismatch", "incompatible with … pinned", "map … incompatible",
+            "parameter mismatch",
+            "incompatible with … pinned",
+            "map … incompatible",
         ),
         speaks={PIN: 4.5},
         means="A pin in the BPF file system can't be made, or an old one doesn't fit.",
@@ -274,28 +361,53 @@ RULES: tuple[Rule, ...] = (
     # ── maps ──
     Rule(
         when=(
-            "failed to create map|creating map|create map|map create|map_create|create bpf map|bpf_create_map|bpf_map_create|couldn't create map", "could not create … map", "failed to create … map",
-            "cannot create map|can't create map|map creation", "error creating … map",
+            "failed to create map|creating map|create map|map create|map_create|create bpf map",
+            "bpf_create_map|bpf_map_create|couldn't create map",
+            "could not create … map",
+            "failed to create … map",
+            "cannot create map|can't create map|map creation",
+            "error creating … map",
+            "map … failed to create",
         ),
         speaks={CREATE: 3},
         means="A map could not be created: its size, flags or type don't please this kernel.",
         source="Linux kernel/bpf/syscall.c, map_create",
     ),
     Rule(
-        when=("invalid argument|einval|os error 22", "argument list too long|e2big", "max_entries|value_size|key_size|map_flags|value size|key size"),
+        when=(
+            "invalid argument|einval|os error 22",
+            "argument list too long|e2big",
+            "max_entries|value_size|key_size|map_flags|value size|key size",
+        ),
         speaks={CREATE: 1.8},
         means="Creating the map failed over its parameters.",
         source="Linux kernel/bpf/hashtab.c, htab_map_alloc_check; loxilb-io/loxilb#661",
-        needs=("create map|creating map|map create|map_create|map creation|bpf_create_map", "create … map",),
+        needs=(
+            "create map|creating map|map create|map_create|map creation|bpf_create_map",
+            "create … map",
+        ),
     ),
     Rule(
-        when=("not a multiple of page size|multiple of the page size|multiple of page size|must be a power of two|power of 2|power of two",),
+        when=("map … ring|events|rb … create … invalid argument|einval|(-22)",),
+        speaks={OLD: 2.8, ARCH: 0.8},
+        means="By its name the map is a ring buffer: there is no such type before 5.8.",
+        source="Linux kernel/bpf/ringbuf.c (5.8); solo-io/bumblebee#56",
+        unless=("not a multiple", "must be a power", "ringbuf", "ring buffer"),
+    ),
+    Rule(
+        when=(
+            "not a multiple of page size|multiple of the page size|multiple of page size",
+            "must be a power of two|power of 2|power of two",
+        ),
         speaks={CREATE: 4, ARCH: 2.5},
-        means="The size of a ring must be a power of two and a multiple of the page size, which isn't 4 KiB everywhere.",
+        means=(
+            "The size of a ring must be a power of two and a multiple of the page size, which isn't 4 "
+            "KiB everywhere."
+        ),
         source="Linux kernel/bpf/ringbuf.c, ringbuf_map_alloc; cilium/tetragon#5026",
     ),
     Rule(
-        when=("map create|create map|creating map|map_create … operation not permitted|eperm",),
+        when=("map create|create map|create_map|creating map|map_create … operation not permitted|eperm",),
         speaks={CREATE: -2.5},
         means="EPERM on creating a map is about rights, not about the map.",
         source="Linux kernel/bpf/syscall.c, map_create",
@@ -306,10 +418,18 @@ RULES: tuple[Rule, ...] = (
             "too many open files|emfile|enfile|ulimit -n|rlimit_nofile|limitnofile|nofile",
             "@many-probes",
             "hundreds of|thousands of|too many … kprobe|uprobe|probes|attach",
-            "maxactive|max_probes|bpftrace_max_probes|exceeds the current limit|too many probes|probe limit", "limit … probes", "number of … probes",
-            "kprobe … no space left", "kprobe … too many", "kprobe … limit", "kprobes … limit",
-            "attach limit|too many programs|max number of", "maximum number of … kprobe", "too many … kprobes",
-            "thousands of kprobes|multi kprobe|kprobe_multi|kprobe.multi", "trampoline … e2big",
+            "maxactive|max_probes|bpftrace_max_probes|exceeds the current limit|too many probes|probe limit",
+            "limit … probes",
+            "number of … probes",
+            "kprobe … no space left",
+            "kprobe … too many",
+            "kprobe … limit",
+            "kprobes … limit",
+            "attach limit|too many programs|max number of",
+            "maximum number of … kprobe",
+            "too many … kprobes",
+            "thousands of kprobes|multi kprobe|kprobe_multi|kprobe.multi",
+            "trampoline … e2big",
         ),
         speaks={LIMIT: 4.5},
         means="A limit of attachments is reached: file descriptors, probes, or programs on one function.",
@@ -333,9 +453,13 @@ RULES: tuple[Rule, ...] = (
         when=(
             "device or resource busy|ebusy|file exists|eexist|already exists|already attached|already loaded",
             "another program|other agent|conflict|replaced|overwrit",
-            "kernel panic|oops|soft lockup|hung task|general protection fault|null pointer dereference|bug: unable|rcu stall|kernel crash|segfault|segmentation fault|sigsegv",
-            "clang|compil", "llvm … error",
-            "invalid elf|unexpected eof|malformed", "elf … error", "section … invalid",
+            "kernel panic|oops|soft lockup|hung task|general protection fault|null pointer dereference",
+            "bug: unable|rcu stall|kernel crash|segfault|segmentation fault|sigsegv",
+            "clang|compil",
+            "llvm … error",
+            "invalid elf|unexpected eof|malformed",
+            "elf … error",
+            "section … invalid",
         ),
         speaks={"other": 2.2},
         means="None of the usual causes: a conflict with another program, a crash, or a broken build.",

@@ -32,18 +32,24 @@ RULES: tuple[Rule, ...] = (
     # ── capabilities ──
     Rule(
         when=(
-            "missing cap_|missing capabilit|lacks cap|lack of cap|without cap_|requires cap_|needs cap_|require cap_",
+            "missing cap_|missing capabilit|lacks cap|lack of cap|without cap_|requires cap_|needs cap_",
+            "require cap_",
             "cap_bpf|cap_perfmon|cap_sys_admin|cap_net_admin|cap_sys_ptrace|cap_sys_resource",
             "insufficient capabilit|missing required capabilit|capabilities are missing|not enough capabilit",
         ),
         speaks={CAPABILITY: 3.5},
-        means="A capability is named: BPF needs CAP_BPF, with CAP_PERFMON or CAP_NET_ADMIN by type (5.8+), else CAP_SYS_ADMIN.",
+        means=(
+            "A capability is named: BPF needs CAP_BPF, with CAP_PERFMON or CAP_NET_ADMIN by type "
+            "(5.8+), else CAP_SYS_ADMIN."
+        ),
         source="man 7 capabilities; Linux kernel/bpf/syscall.c",
     ),
     Rule(
         when=(
-            "run as root|be root|root privilege|root permission|requires root|need root|needs root|with sudo|not root|superuser|as root",
-            "insufficient privilege|insufficient permission|not privileged|lacks privilege|without privilege|elevated privilege",
+            "run as root|be root|root privilege|root permission|requires root|need root|needs root",
+            "with sudo|not root|superuser|as root",
+            "insufficient privilege|insufficient permission|not privileged|lacks privilege",
+            "without privilege|elevated privilege",
             "setcap |ambientcapabilities|getcap |capability set|capeff",
             "not enough privilege|missing privilege|need privilege|requires privilege",
         ),
@@ -52,12 +58,21 @@ RULES: tuple[Rule, ...] = (
         source="man 7 capabilities",
     ),
     Rule(
-        when=("perf_event_paranoid", "perf_event_open … operation not permitted|permission denied|eacces|eperm"),
+        when=(
+            "perf_event_paranoid",
+            "perf_event_open … operation not permitted|permission denied|eacces|eperm",
+        ),
         speaks={CAPABILITY: 3.5},
         means="perf_event_open needs CAP_PERFMON above this level of kernel.perf_event_paranoid.",
         source="Linux Documentation/admin-guide/perf-security.rst",
     ),
     # ── seccomp and what a container platform refuses ──
+    Rule(
+        when=("refused by a seccomp filter", "type=1326", "audit … seccomp … syscall="),
+        speaks={SECCOMP: 7},
+        means="The filter itself was seen to refuse the call, before the kernel looked at it.",
+        source="Linux kernel/seccomp.c, audit records of type 1326 (AUDIT_SECCOMP)",
+    ),
     Rule(
         when=("seccomp",),
         speaks={SECCOMP: 4.5},
@@ -68,17 +83,25 @@ RULES: tuple[Rule, ...] = (
         when=(
             "violates podsecurity|podsecuritypolicy|pod security polic|podsecurity",
             "security context constraint|securitycontextconstraint",
-            "autopilot|warden|denied the request", "admission webhook … denied", "admission webhook … deny",
-            "privileged containers are not allowed|privileged: invalid value|privileged container is not allowed",
-            "hostpath volumes are not allowed|hostpid", "hostnetwork … not allowed",
-            "is forbidden: ", "pod … forbidden",
+            "autopilot|warden|denied the request",
+            "admission webhook … denied",
+            "admission webhook … deny",
+            "privileged containers are not allowed|privileged: invalid value",
+            "privileged container is not allowed",
+            "hostpath volumes are not allowed|hostpid",
+            "hostnetwork … not allowed",
+            "is forbidden: ",
+            "pod … forbidden",
         ),
         speaks={SECCOMP: 5},
         means="The platform refuses the pod, or narrows it, before the kernel is asked.",
         source="Kubernetes: Pod Security Standards; OpenShift: security context constraints",
     ),
     Rule(
-        when=("privileged: true|--privileged|privileged mode|unprivileged container|rootless|privileged container",),
+        when=(
+            "privileged: true|--privileged|privileged mode|unprivileged container|rootless",
+            "privileged container",
+        ),
         speaks={SECCOMP: 1.5, CAPABILITY: 1.5},
         means="It is a matter of what the container may do.",
         source="Kubernetes: securityContext",
@@ -94,7 +117,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=("lockdown", "locked down", "use of bpf to read kernel ram is restricted", "kernel_lockdown"),
         speaks={LOCKDOWN: 6.5},
-        means="Kernel lockdown (often through Secure Boot) forbids BPF to read kernel memory, or kprobes altogether.",
+        means=(
+            "Kernel lockdown (often through Secure Boot) forbids BPF to read kernel memory, or kprobes "
+            "altogether."
+        ),
         source="Linux security/lockdown; man 7 kernel_lockdown",
     ),
     Rule(
@@ -123,22 +149,37 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=("cannot use helper|unknown func … bpf_probe_read", "bpf_probe_read … denied|restricted|locked"),
         speaks={LOCKDOWN: 3.5, "missing_kernel_config": 2.2},
-        means="Under lockdown (confidentiality) the kernel hides the helpers that read its memory: it says 'cannot use helper'.",
-        source="Linux kernel/trace/bpf_trace.c, security_locked_down(LOCKDOWN_BPF_READ_KERNEL); cilium/tetragon#5507",
+        means=(
+            "Under lockdown (confidentiality) the kernel hides the helpers that read its memory: it "
+            "says 'cannot use helper'."
+        ),
+        source=(
+            "Linux kernel/trace/bpf_trace.c, security_locked_down(LOCKDOWN_BPF_READ_KERNEL); "
+            "cilium/tetragon#5507"
+        ),
         unless=("xdp", "sched_cls", "s390"),
     ),
     Rule(
         when=("cannot use helper … bpf_probe_read",),
         speaks={LOCKDOWN: 3},
-        means="Every tracing program has bpf_probe_read, unless lockdown hides it; this wording is of 6.11 and later.",
+        means=(
+            "Every tracing program has bpf_probe_read, unless lockdown hides it; this wording is of "
+            "6.11 and later."
+        ),
         source="Linux kernel/trace/bpf_trace.c; cilium/tetragon#5507",
         unless=("xdp", "sched_cls", "s390", "socket"),
     ),
     Rule(
         when=("unknown func|cannot use helper … bpf_probe_read",),
         speaks={"arch_mismatch": 6},
-        means="Where user and kernel addresses overlap (s390x, some others) only bpf_probe_read_kernel and _user exist.",
-        source="Linux kernel/trace/bpf_trace.c, CONFIG_ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE; falcosecurity/libs#497",
+        means=(
+            "Where user and kernel addresses overlap (s390x, some others) only bpf_probe_read_kernel "
+            "and _user exist."
+        ),
+        source=(
+            "Linux kernel/trace/bpf_trace.c, CONFIG_ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE; "
+            "falcosecurity/libs#497"
+        ),
         needs=("s390|address space|sparc|parisc",),
     ),
     Rule(
@@ -149,14 +190,22 @@ RULES: tuple[Rule, ...] = (
     ),
     # ── sysctl ──
     Rule(
-        when=("unprivileged_bpf_disabled", "unprivileged bpf", "unprivileged user … bpf", "bpf … unprivileged user"),
+        when=(
+            "unprivileged_bpf_disabled",
+            "unprivileged bpf",
+            "unprivileged user … bpf",
+            "bpf … unprivileged user",
+        ),
         speaks={SYSCTL: 6},
         means="kernel.unprivileged_bpf_disabled refuses bpf() to processes without CAP_BPF.",
         source="Linux Documentation/admin-guide/sysctl/kernel.rst",
     ),
     # ── locked memory ──
     Rule(
-        when=("memlock may be too low|consider removing memlock|rlimit.removememlock", "memlock … too low",),
+        when=(
+            "memlock may be too low|consider removing memlock|rlimit.removememlock",
+            "memlock … too low",
+        ),
         speaks={CAPABILITY: 1.2, SECCOMP: 1.4, MEMLOCK: 0.2, SYSCTL: 0.6},
         means="cilium/ebpf adds this hint to any EPERM: since 5.11 the limit isn't even looked at.",
         source="cilium/ebpf map.go and prog.go; moby/moby#43374, tailscale/tailscale#12390",
@@ -170,13 +219,20 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=(
-            "rlimit_memlock|setrlimit|rlimit memlock|memlock rlimit|memlock limit|limitmemlock|ulimit -l|locked memory|locked-in-memory",
-            "bump rlimit|set rlimit|increase rlimit|raise rlimit|remove memlock|removing memlock|adjust rlimit|rlimit lock",
+            "rlimit_memlock|setrlimit|rlimit memlock|memlock rlimit|memlock limit|limitmemlock|ulimit -l",
+            "locked memory|locked-in-memory",
+            "bump rlimit|set rlimit|increase rlimit|raise rlimit|remove memlock|removing memlock",
+            "adjust rlimit|rlimit lock",
         ),
         speaks={MEMLOCK: 4.5},
         means="Before 5.11 BPF maps and programs count against the limit of locked memory.",
         source="Linux kernel/bpf/syscall.c, bpf_charge_memlock (until 5.10)",
-        unless=("couldn't load trivial bpf", "info: raising rlimit", "memlock may be too low", "raising rlimit_memlock to"),
+        unless=(
+            "couldn't load trivial bpf",
+            "info: raising rlimit",
+            "memlock may be too low",
+            "raising rlimit_memlock to",
+        ),
     ),
     Rule(
         when=("memlock|rlimit",),
@@ -186,7 +242,10 @@ RULES: tuple[Rule, ...] = (
         source="Linux kernel/bpf/syscall.c (until 5.10)",
     ),
     Rule(
-        when=("setrlimit|rlimit|rlim_memlock|memlock … operation not permitted|permission denied|eperm",),
+        when=(
+            "setrlimit|rlimit|rlim_memlock|memlock … operation not permitted|permission denied|eperm",
+            "setrlimit|rlimit|rlim_memlock|memlock … err = -1",
+        ),
         speaks={CAPABILITY: 6, MEMLOCK: -0.5},
         means="The limit could not be raised: that itself needs CAP_SYS_RESOURCE.",
         source="man 2 setrlimit; containers/crun#255",
@@ -195,7 +254,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=("could not open bpf map … operation not permitted",),
         speaks={MEMLOCK: 2.8},
-        means="bcc's message for a map that can't be created; for root on an old kernel the memory limit is the usual reason.",
+        means=(
+            "bcc's message for a map that can't be created; for root on an old kernel the memory limit "
+            "is the usual reason."
+        ),
         source="iovisor/bcc#279; Linux kernel/bpf/syscall.c (until 5.10)",
         unless=("privilege", "as root", "capab", "map type enabled"),
     ),
@@ -209,14 +271,20 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=("couldn't load trivial bpf program|could not load trivial bpf program",),
         speaks={LOCKDOWN: 5},
-        means="EACCES for an empty program comes from a security module, mostly SELinux: capabilities give EPERM.",
+        means=(
+            "EACCES for an empty program comes from a security module, mostly SELinux: capabilities "
+            "give EPERM."
+        ),
         source="Linux security/selinux/hooks.c, selinux_bpf; aquasecurity/tracee#404",
         needs=("permission denied|eacces",),
     ),
     Rule(
         when=("couldn't load trivial bpf program|could not load trivial bpf program",),
         speaks={CAPABILITY: 3, SECCOMP: 1},
-        means="libbpf guesses at CONFIG_BPF_SYSCALL and RLIMIT_MEMLOCK whenever its first, empty program is refused.",
+        means=(
+            "libbpf guesses at CONFIG_BPF_SYSCALL and RLIMIT_MEMLOCK whenever its first, empty program "
+            "is refused."
+        ),
         source="libbpf src/libbpf.c, bpf_object__probe_loading; libbpf/libbpf-bootstrap#155",
         needs=("operation not permitted|eperm|):(1)",),
     ),

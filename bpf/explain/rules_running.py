@@ -20,11 +20,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=(
             " lost … events|samples|records|messages|packets|flows|data",
-            "lost events|lost samples|lost records|lostsamples|lost_events|lostevents|lost_samples|possibly lost",
+            "lost events|lost samples|lost records|lostsamples|lost_events|lostevents|lost_samples",
+            "possibly lost",
             " drop|dropped|dropping|drops … event|sample|record|message|syscall|flows|packet",
             "event|sample|record|message|syscall|flow … drop|dropped|dropping|drops|lost",
-            "missed events|events missed|missing events|event loss|losing events|lose events|loss of events|lost_",
-            "n_drops|drops_buffer|drop rate|drop_count|drops_total|dropped_total|lost_total|dropcount|scap_evts",
+            "missed events|events missed|missing events|event loss|losing events|lose events",
+            "loss of events|lost_",
+            "n_drops|drops_buffer|drop rate|drop_count|drops_total|dropped_total|lost_total|dropcount",
+            "scap_evts",
         ),
         speaks={DROPS: 4},
         means="Events are lost on their way to the agent.",
@@ -32,8 +35,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=(
-            "ring buffer|ringbuf|ring_buffer|perf buffer|perfbuf|perf_buffer|perf ring|ringbuffer|perfbuffer … full|drop|lost|overflow|overrun|overwhelm|reserve",
-            "drop|lost|overflow|overrun … ring buffer|ringbuf|ring_buffer|perf buffer|perfbuf|perf_buffer|perf ring",
+            "ring buffer|ringbuf|ring_buffer … full|drop|lost|overflow|overrun|overwhelm|reserve",
+            "perf buffer|perfbuf|perf_buffer|perf ring … full|drop|lost|overflow|overrun|overwhelm|reserve",
+            "ringbuffer|perfbuffer … full|drop|lost|overflow|overrun|overwhelm|reserve",
+            "drop|lost|overflow|overrun … ring buffer|ringbuf|ring_buffer|perf buffer|perfbuf|perf_buffer",
+            "drop|lost|overflow|overrun … perf ring",
             "ringbuf_reserve|ringbuf reserve|perf_submit|perf_event_output|page_cnt",
             "buffer … size|full|too small … drop|lost",
             "queue full|channel full|queue is full|channel is full|backpressure|slow consumer|slow reader",
@@ -46,20 +52,31 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=("@page-fault-drops",),
         speaks={"other": 5, DROPS: -1},
-        means="All drops are page faults while arguments were read: the buffer was never full, a bigger one changes nothing.",
+        means=(
+            "All drops are page faults while arguments were read: the buffer was never full, a bigger "
+            "one changes nothing."
+        ),
         source="Falco documentation, dropped events; falcosecurity/falco#1403",
         fix="none by buffer size; newer agent versions read such arguments again",
     ),
     # ── full maps ──
     Rule(
         when=(
-            "no space left in map|no more space in map|map is full|map full|maps are full|full map", "map … is full",
+            "no space left in map|no more space in map|map is full|map full|maps are full|full map",
+            "map … is full",
             "map … full",
-            "table is full|table full|max entries reached|max_entries reached|maximum number of entries|maximum entries", "hash table … full", "cache … full",
-            "map insertion failed|map insert failed|ct: map insertion", "nat … failed",
+            "table is full|table full|max entries reached|max_entries reached|maximum number of entries",
+            "maximum entries",
+            "hash table … full",
+            "cache … full",
+            "map insertion failed|map insert failed|ct: map insertion",
+            "nat … failed",
             "map pressure|map_pressure|bpf_map_pressure|map utilization|map capacity",
             "max_entries … exceed|reached|limit",
-            "unable to update element|map update|update element|map_update|put element", "failed to update … map", "update … map … failed", "updating … map",
+            "unable to update element|map update|update element|map_update|put element",
+            "failed to update … map",
+            "update … map … failed",
+            "updating … map",
         ),
         speaks={FULL: 3.5},
         means="A map holds as many elements as it may.",
@@ -76,9 +93,14 @@ RULES: tuple[Rule, ...] = (
     # ── maps that grow ──
     Rule(
         when=(
-            "map … grow|grows|growing|grew|increase|increasing|unbounded|leak|leaking|leaks|stale|never deleted|never removed",
+            "map … grow|grows|growing|grew|increase|increasing|unbounded|leak|leaking|leaks|stale",
+            "map … never deleted|never removed",
             "entries … never|not deleted|not removed|not cleaned|stale|leak|leaked|accumulate|remain",
-            "stale entries|leaked entries|dead pids|orphaned entries|orphan entries|map leak|leaking map|map entries leak",
+            "map … filled within|fills up|keeps filling",
+            "without deleting|not deleting|never deletes|are not removed|remain in the map|remain in @",
+            "keys will remain|keys remain",
+            "stale entries|leaked entries|dead pids|orphaned entries|orphan entries|map leak|leaking map",
+            "map entries leak",
             "elements … leak|never|stale|cleanup|clean up|garbage",
         ),
         speaks={GROWTH: 3.5},
@@ -103,9 +125,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=(
             "memory leak|memleak|leaking memory|leaks memory|leak memory|goroutine leak",
-            "memory|rss|heap|vmrss … grow|grows|growing|grew|increase|increases|increasing|climb|climbs|leak|leaks|unbounded|keeps|steadily|continuous",
-            "inuse_space|heap profile|alloc_space|inuse_objects", "pprof … heap", "heap … pprof",
+            "memory|rss|heap|vmrss … grow|grows|growing|grew|increase|increases|increasing|climb|climbs",
+            "memory|rss|heap|vmrss … leak|leaks|unbounded|keeps|steadily|continuous",
+            "inuse_space|heap profile|alloc_space|inuse_objects",
+            "pprof … heap",
+            "heap … pprof",
             "growing|increasing|steadily|continuous … memory|rss|heap",
+            "grow|increas|climb|leak … until … oom|out of memory|killed|limit",
         ),
         speaks={LEAK: 4},
         means="The memory of the agent's own process grows.",
@@ -114,8 +140,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=(
             "oomkill|oom-kill|oom_kill|oom kill|oom killed|oom killer|oomed|oom'd|oom event| ooms ",
-            "out of memory: kill|memory cgroup out of memory", "out of memory … killed process", "killed process … total-vm",
-            "exit code 137|exit code: 137|exitcode: 137|exited with 137|signal 9|sigkill|exit status 137|reason: oom",
+            "out of memory: kill|memory cgroup out of memory",
+            "out of memory … killed process",
+            "killed process … total-vm",
+            "exit code 137|exit code: 137|exitcode: 137|exited with 137|signal 9|sigkill|exit status 137",
+            "reason: oom",
         ),
         speaks={OOM: 6},
         means="The kernel killed the agent for memory: the cgroup's limit, or the host's.",
@@ -129,13 +158,20 @@ RULES: tuple[Rule, ...] = (
         unless=("allocate memory",),
     ),
     Rule(
-        when=("out of memory|memory limit|memory.max|container_memory", "limits … memory", "memory … limit",),
+        when=(
+            "out of memory|memory limit|memory.max|container_memory",
+            "limits … memory",
+            "memory … limit",
+        ),
         speaks={OOM: 2, LEAK: 0.6},
         means="A limit of memory is named.",
         source="Linux Documentation/admin-guide/cgroup-v2.rst",
     ),
     Rule(
-        when=("refcnt|reference count|never freed|not freed|not released|never released", "in the cache|process cache|event cache|cache size|cache entries"),
+        when=(
+            "refcnt|reference count|never freed|not freed|not released|never released",
+            "in the cache|process cache|event cache|cache size|cache entries",
+        ),
         speaks={LEAK: 2.2, GROWTH: 0.8},
         means="Objects stay in the agent's own cache.",
         source="cilium/tetragon#4698",
@@ -144,7 +180,9 @@ RULES: tuple[Rule, ...] = (
     # ── CPU ──
     Rule(
         when=(
-            "system mode usage|% system|kernel mode|sys mode|system usage| cpu usage|cpu result|cpu used|bpf cpu|high cpu|cpu usage|cpu utilization|cpu utilisation|100% cpu|cpu 100|cpu consumption|cpu load|cpu time|cpu overhead|cpu spike|% cpu|%cpu|full core|one core|cpu core|cpu throttl",
+            "system mode usage|% system|kernel mode|sys mode|system usage| cpu usage|cpu result|cpu used",
+            "bpf cpu|high cpu|cpu usage|cpu utilization|cpu utilisation|100% cpu|cpu 100|cpu consumption",
+            "cpu load|cpu time|cpu overhead|cpu spike|% cpu|%cpu|full core|one core|cpu core|cpu throttl",
         ),
         speaks={CPU_USER: 3, CPU_BPF: 2.4},
         means="The agent, or what it put into the kernel, takes much CPU.",
@@ -160,7 +198,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=(
             "busy loop|busy wait|busy-loop|busy-wait|busyloop|busy poll|spinning|tight loop|spins|epoll_wait",
-            "goroutine|pprof|flamegraph|flame graph|runtime.|symbol|parsing|regex|json|garbage collector|gc |rules|user space|userspace|user-space|thread",
+            "goroutine|pprof|flamegraph|flame graph|runtime.|symbol|parsing|regex|json|garbage collector",
+            "gc |rules|user space|userspace|user-space|thread",
             "/proc scan|scanning /proc|polling|polls",
         ),
         speaks={CPU_USER: 2},
@@ -170,9 +209,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=(
-            "bpf cpu|bpf overhead|bpf_prog_|run_time_ns|run_cnt|bpftop|bpf_stats|bpf stats|bpf_stats_enabled|__bpf_|bpf_get_|bpf_probe_read|htab_map",
-            "system mode|% system|sys mode|kprobe:*|ksoftirqd|softirq|kernel space|kernel time|system cpu|system time|sys time|in kernel|sys_exit|sys_enter|raw_syscalls|context switch|sched_switch",
-            "per packet|per-packet|every packet|every syscall|each syscall|tracepoint|kprobe|hook|bpf program|ebpf program|xdp|tc program",
+            "bpf cpu|bpf overhead|bpf_prog_|run_time_ns|run_cnt|bpftop|bpf_stats|bpf stats",
+            "bpf_stats_enabled|__bpf_|bpf_get_|bpf_probe_read|htab_map",
+            "system mode|% system|sys mode|kprobe:*|ksoftirqd|softirq|kernel space|kernel time|system cpu",
+            "system time|sys time|in kernel|sys_exit|sys_enter|raw_syscalls|context switch|sched_switch",
+            "per packet|per-packet|every packet|every syscall|each syscall|tracepoint|kprobe|hook",
+            "bpf program|ebpf program|xdp|tc program",
         ),
         speaks={CPU_BPF: 2},
         means="It is a BPF program that runs often, or long.",

@@ -178,7 +178,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=("attempt to corrupt spilled pointer",),
         speaks={"missing_capability": 4.5, TYPE: 3},
-        means="This check is only made without CAP_PERFMON (CAP_SYS_ADMIN before 5.8): privileged loaders never see it.",
+        means=(
+            "This check is only made without CAP_PERFMON (CAP_SYS_ADMIN before 5.8): privileged loaders "
+            "never see it."
+        ),
         source=f"{VERIFIER_C}, allow_ptr_leaks; PowerDNS/pdns#14279",
     ),
     Rule(
@@ -202,7 +205,7 @@ RULES: tuple[Rule, ...] = (
             "combined stack size",
             "bpf stack limit",
             "stack limit of 512",
-            "stack frame size … exceeds",
+            "stack frame … exceed",
             "@stack-over-512",
             "call stack of … frames is too deep",
             "tail_calls are not allowed when call stack",
@@ -214,7 +217,9 @@ RULES: tuple[Rule, ...] = (
             "stack depth … exceed",
         ),
         speaks={STACK: 7},
-        means="A BPF program has 512 bytes of stack, all its nested functions together (256 with tail calls).",
+        means=(
+            "A BPF program has 512 bytes of stack, all its nested functions together (256 with tail calls)."
+        ),
         source=f"{VERIFIER_C}, check_max_stack_depth; LLVM BPFRegisterInfo.cpp",
     ),
     Rule(
@@ -240,7 +245,8 @@ RULES: tuple[Rule, ...] = (
             "processed 131073 insns",
             "program is too large",
             "program too complex",
-            "too complex … verifier", "verifier … too complex",
+            "too complex … verifier",
+            "verifier … too complex",
             "complexity limit",
             "instruction limit",
             "million instructions|1m instructions|1000000 insn",
@@ -257,7 +263,9 @@ RULES: tuple[Rule, ...] = (
         speaks={LOOP: 2.5, "map_create_failed": 0.5, "map_full": 0.5},
         means="E2BIG on loading a program: too many instructions, or the verifier's budget is used up.",
         source="Linux kernel/bpf/syscall.c, bpf_prog_load",
-        needs=("load program|program load|prog_load|bpf_prog_load|loading program|load bpf|load failed|verifier",),
+        needs=(
+            "load program|program load|prog_load|bpf_prog_load|loading program|load bpf|load failed|verifier",
+        ),
     ),
     Rule(
         when=("backedge|back-edge|back edge", "unroll", "bounded loop", "complexity"),
@@ -304,7 +312,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         when=("unknown#195896080", "#195896080", "bad2310"),
         speaks={"core_relocation_failed": 6, "arch_mismatch": 1.5},
-        means="libbpf put this number where a CO-RE relocation found no match: the field or type isn't in this kernel.",
+        means=(
+            "libbpf put this number where a CO-RE relocation found no match: the field or type isn't in "
+            "this kernel."
+        ),
         source="libbpf src/relo_core.c, bpf_core_poison_insn",
     ),
     # ── licence ──
@@ -313,22 +324,15 @@ RULES: tuple[Rule, ...] = (
             "gpl-restricted",
             "gpl restricted",
             "cannot call gpl",
-            "gpl only",
-            "gpl-only",
-            "non-gpl",
-            "gpl compatible",
-            "gpl-compatible",
-            "must be gpl",
-            "must have a gpl",
-            "license … gpl",
-            "gpl … license",
+            "gpl only|gpl-only|non-gpl|gpl compatible|gpl-compatible|must be gpl|must have a gpl|not gpl",
+            "isn't gpl",
         ),
         speaks={"license_gpl": 6},
         means="The program's licence string isn't GPL-compatible, and it calls something that is GPL-only.",
         source=f"{VERIFIER_C}, check_helper_call; Linux kernel/bpf/syscall.c, bpf_prog_load",
     ),
     Rule(
-        when=("license section|sec(\"license\")|_license[]", "missing license|no license|invalid license"),
+        when=('license section|sec("license")|_license[]', "missing license|no license|invalid license"),
         speaks={"license_gpl": 4},
         means="The object's licence section is missing or wrong.",
         source="Linux Documentation/bpf/bpf_licensing.rst",

@@ -36,6 +36,8 @@ FADING = 0.6
 TEMPERATURE = 1.3
 #: Points of "nothing is known": keeps a lone hint from sounding sure.
 DOUBT = 1.0
+#: Points of the causes that the likeliest is mistaken for.
+BESIDE_POINTS = (0.4, 0.2)
 #: A cause below this confidence is not worth a line.
 WORTH_NAMING = 0.02
 #: So many are named whatever their confidence.
@@ -78,6 +80,7 @@ def explain_text(text: Text, host: Mapping[str, Scalar] | None = None) -> tuple[
     totals = {cause: _total(points for points, _ in rows) for cause, rows in heard.items()}
     for saying in sayings:
         totals[saying.cause] = totals.get(saying.cause, 0.0) + saying.points
+    _stand_beside(totals)
     confidences = _softmax({cause: total for cause, total in totals.items() if total > 0})
     ranked = sorted(confidences, key=lambda cause: (-confidences[cause], cause))
     return tuple(
@@ -131,6 +134,15 @@ def _place(phrase: Phrase, text: Text) -> int | None:
     return None
 
 
+def _stand_beside(totals: dict[str, float]) -> None:
+    """Add what the likeliest cause is mistaken for, behind all that the text itself speaks for."""
+    likeliest = max(totals, key=lambda cause: totals[cause], default="")
+    if not likeliest or totals[likeliest] <= 0:
+        return
+    for place, cause in enumerate(CAUSES[likeliest].beside):
+        totals[cause] = max(totals.get(cause, 0.0), BESIDE_POINTS[place])
+
+
 @cache
 def _parsed(phrase: str) -> Phrase:
     return parse(phrase)
@@ -169,8 +181,7 @@ def _cause(
         confidence=round(confidence, 3),
         speaks_for=quotes + told,
         speaks_against=against,
-        arithmetic=tuple(
-            f"{points:+.1f}  {one.rule.means}  [{one.rule.source}]" for points, one in rows
-        ),
+        arithmetic=tuple(f"{points:+.1f}  {one.rule.means}  [{one.rule.source}]" for points, one in rows),
         settles=about.settles,
+        fix=next((one.rule.fix for points, one in rows if points > 0 and one.rule.fix), about.fix),
     )
