@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from bpf.failures import Failure
 from bpf.libbpf import usable
 from bpf.loads import LoadTracer, Losses
+from bpf.procfs import read_text
 from engine.contracts import Window
 from engine.values import Evidence, Field, Reading, Scalar, Support, Target
 
@@ -100,8 +101,14 @@ def _last(kept: Iterable[Failure]) -> Failure | None:
 
 
 def _is_of(failure: Failure, target: Target) -> bool:
-    """Of its processes, or one of the same name: who fails to load is often started anew."""
-    return any(failure.pid == process.pid or failure.comm == process.comm for process in target.processes)
+    """Of its processes, or of one started anew: of the same name and, if it still lives, the same command."""
+    if any(failure.pid == process.pid for process in target.processes):
+        return True
+    argv = tuple(read_text(f"/proc/{failure.pid}/cmdline").rstrip("\0").split("\0"))
+    if argv[0] and target.config_file and target.config_file in argv:
+        return True
+    alike = [process for process in target.processes if process.comm == failure.comm]
+    return any(not argv[0] or process.argv in ((), argv) for process in alike)
 
 
 def _missing(left_out: int, losses: Losses) -> list[str]:
