@@ -102,7 +102,15 @@ class Cluster:
             Rejected, Forbidden: One refuses it; or we may not make pods, which says nothing about it.
         """
         call = self._core.create_namespaced_pod
-        return self._ask(call, "pods", namespace=namespace, body=pod, dry_run="All", field_manager=MANAGER)
+        return self._ask(
+            call,
+            "pods",
+            namespace=namespace,
+            body=pod,
+            dry_run="All",
+            field_manager=MANAGER,
+            _content_type="application/json",
+        )
 
     def _call(self, kind: str, verb: str) -> Callable[..., Any]:
         api = self._core if kind == "pod" else self._apps

@@ -38,6 +38,8 @@ _LOOKS: dict[timeline.Mark, tuple[str, str]] = {
 _TONES = {"fixed": "green", "healthy": "green", "mitigated": "cyan", "rehearsed": "cyan", "waiting": "yellow"}
 _TONES |= {"refused": "yellow", "interrupted": "yellow", "unfixed": "red", "failed": "red"}
 _INDENT = 12  # columns before the words of a line
+#: Style of a line of a diff, by its first character.
+_LINE = {"+": "green", "-": "red"}
 _WIDEST = 100
 
 
@@ -113,6 +115,8 @@ def plan(plan: Plan, run: str) -> RenderableType:
         )
         grid.add_row("change", swap.append(f"   {text.plain(change.where)}", style="dim"))
         grid.add_row("why", text.plain(change.why))
+        for line in change.detail.splitlines():
+            grid.add_row("", Text(text.plain(line), style=_LINE.get(line[:1], "dim")))
     for prediction in plan.predictions:
         unit = prediction.unit or text.unit_of(prediction.measure)
         before = "" if prediction.before is None else f"{text.measure(prediction.before, unit)} → "

@@ -39,6 +39,15 @@ def code(words: str) -> str:
     return f"{fence}{pad}{plain}{pad}{fence}"
 
 
+def fenced(words: str) -> Iterator[str]:
+    """Lines of text as a block of their own, inside a list; nothing for no text."""
+    if words:
+        fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", words) or [""]))
+        yield f"\n  {fence}"
+        yield from (f"  {text.plain(line)}" for line in words.splitlines())
+        yield f"  {fence}\n"
+
+
 def _head(story: Story) -> Iterator[str]:
     head = story.run.head
     outcome, where = story.outcome.capitalize(), head.target or head.host
@@ -81,6 +90,7 @@ def _proposal(proposal: Proposal) -> Iterator[str]:
     for change in plan.changes:
         before, after = escape(change.before_text), escape(change.after_text)
         yield f"- {before} → **{after}** ({code(change.where or change.knob.name)}): {escape(change.why)}"
+        yield from fenced(change.detail)
     yield f"- {proposal.state}{because}"
     yield from (f"- guard {escape(d.guard)}: {d.answer}, {escape(d.because)}" for d in proposal.decisions)
     if proposal.undo_by_hand:

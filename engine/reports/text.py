@@ -98,6 +98,7 @@ def _proposal(proposal: Proposal) -> Iterator[str]:
             "    ",
         )
         yield _wrap(f"why: {change.why}", "         ", "    ")
+        yield from (f"      {text.plain(line)}" for line in change.detail.splitlines())
     for prediction in plan.predictions if not proposal.compared else ():
         unit = prediction.unit or text.unit_of(prediction.measure)
         bound = "at most " if prediction.at_most and prediction.after else ""

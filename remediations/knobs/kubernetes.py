@@ -9,7 +9,6 @@ Not here: what to allow (``remediations.security_context``), watching pods (``ro
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,7 +84,12 @@ class Kubernetes:
         found = _found(change)
         return _state(pod_parts.taken(found.content, found.ref.container), change, captured)
 
-    def restore(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> Restored:
+    def restore(
+        self,
+        change: Change,
+        target: Target,  # noqa: ARG002 - the ref is in the knob
+        captured: Mapping[str, Setting],
+    ) -> Restored:
         """Put the object, or the bytes, back; ``reload`` tells whether pods have to follow."""
         found = _found(change)
         now = pod_parts.taken(found.content, found.ref.container)
@@ -110,7 +114,9 @@ def generation(change: Change) -> tuple[Found, int]:
 # ── on a server ─────────────────────────────────────────────────────────────────
 
 
-def _patched(found: Found, change: Change, before: Setting, after: Setting, *, rehearse: bool = False) -> Answer:
+def _patched(
+    found: Found, change: Change, before: Setting, after: Setting, *, rehearse: bool = False
+) -> Answer:
     """Send the patch; where only something else of the object has changed, make it anew for that version."""
     old, new = pod_parts.of_text(before), pod_parts.of_text(after)
     for _ in range(_TRIES):
@@ -129,7 +135,9 @@ def _patched(found: Found, change: Change, before: Setting, after: Setting, *, r
             raise ChangeFailed(f"whether it was changed is unknown: {error.problem}", fix=error.fix) from None
         except RunbookError as error:
             raise NotChanged(error.problem, fix=error.fix) from None
-    raise NotChanged(f"{found.ref.shown} keeps changing while we write", fix="find out who writes it: kubectl get -w")
+    raise NotChanged(
+        f"{found.ref.shown} keeps changing while we write", fix="find out who writes it: kubectl get -w"
+    )
 
 
 def _tried_pod(found: Found, content: Object) -> list[str]:
@@ -139,9 +147,16 @@ def _tried_pod(found: Found, content: Object) -> list[str]:
         NotChanged: It would be refused, as every pod of the workload would be.
     """
     made = workload.template(content)
-    metadata = {key: value for key, value in (made.get("metadata") or {}).items() if key in ("labels", "annotations")}
+    metadata = {
+        key: value for key, value in (made.get("metadata") or {}).items() if key in ("labels", "annotations")
+    }
     name = f"{found.ref.name[:40]}-"
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "generateName": name}, "spec": made["spec"]}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**metadata, "generateName": name},
+        "spec": made["spec"],
+    }
     try:
         assert found.cluster is not None  # noqa: S101 - the callers have looked
         return list(found.cluster.try_pod(found.ref.namespace, pod).warnings)
@@ -162,7 +177,6 @@ def _captured_file(found: Found, change: Change) -> dict[str, Setting]:
     return {
         "before": str(change.before),
         "after": str(change.after),
-        "sha256": _sha256(found.text),
         "hunks": json.dumps(manifest_text.hunks(found.text, after)),
     }
 
@@ -220,7 +234,3 @@ def _since(found: Found, change: Change) -> ChangedSince:
         f"the security context of {found.ref.shown} is neither what it was nor what we set; left as it is",
         fix=f"look at it; if nobody meant it, set it back to: {change.before}",
     )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -71,7 +71,9 @@ def progress(content: Object, generation: int) -> str:
     match workload.kind_of(content):
         case "daemonset":
             wanted = int(status.get("desiredNumberScheduled") or 0)
-            updated, well = (int(status.get(key) or 0) for key in ("updatedNumberScheduled", "numberAvailable"))
+            updated, well = (
+                int(status.get(key) or 0) for key in ("updatedNumberScheduled", "numberAvailable")
+            )
         case "deployment":
             for one in status.get("conditions") or ():
                 if one.get("type") == "Progressing" and one.get("reason") == "ProgressDeadlineExceeded":
