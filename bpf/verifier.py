@@ -83,13 +83,17 @@ def read(text: str) -> Refusal | None:
 def read_lines(lines: Sequence[str]) -> Refusal | None:
     """As ``read``, of lines."""
     bare = [_PREFIX.sub("", line) for line in lines]
-    end = max((index for index, line in enumerate(bare) if _END.match(line)), default=len(bare))
-    while end > 0 and _END.match(bare[end - 1]):
-        end -= 1
-    at = next((index for index in range(end - 1, -1, -1) if _is_message(bare[index])), None)
-    if at is None:
+    ends = [index for index, line in enumerate(bare) if _END.match(line)]
+    end = ends[-1] if ends else len(bare)
+    last = next((index for index in range(end - 1, -1, -1) if _INSTRUCTION.match(bare[index])), None)
+    complaints = [index for index in range(0 if last is None else last, end) if _is_message(bare[index])]
+    if not complaints:
+        complaints = [index for index in range(end) if _is_message(bare[index])][-1:]
+    if not complaints:
         return None
-    place = next((index for index in range(at, -1, -1) if _INSTRUCTION.match(bare[index])), None)
+    # before the statistics stands the complaint; without them the agent's own words follow it
+    at = complaints[-1] if ends else complaints[0]
+    place = last if last is not None and last <= at else None
     processed = next((found for line in bare[at:] if (found := _PROCESSED.search(line))), None)
     refusal = Refusal(
         message=bare[at].strip(),

@@ -34,7 +34,8 @@ RULES: tuple[Rule, ...] = (
             "failed to find kernel btf type id of",
             "could not find … tracepoint",
             "unable to find symbol|no such symbol|unknown symbol|symbol not found|could not resolve symbol",
-            "not traceable|not attachable|non-traceable|available_filter_functions|notrace function",
+            "write(kprobe_events): no such file",
+            "is not traceable|not attachable|non-traceable|available_filter_functions|notrace function",
             "set attach target … no such process|failed",
             f"uprobe … {_ENOENT}",
             f"attach target … {_ENOENT}",
@@ -101,7 +102,7 @@ RULES: tuple[Rule, ...] = (
             "unable to mount … debugfs",
             "unable to mount … tracefs",
         ),
-        speaks={TRACEFS: 5, TARGET: 0.5},
+        speaks={TRACEFS: 6, TARGET: -1},
         means="The trace file system isn't mounted where the agent runs (containers often lack it).",
         source="Linux Documentation/trace/ftrace.rst",
     ),
@@ -143,6 +144,9 @@ RULES: tuple[Rule, ...] = (
             f"/sys/kernel/btf … {_ENOENT}",
             "btf is required|requires btf|needs btf|need btf|btf support|btf is not|btf not",
             "btf: not supported",
+            "work without btf|available without btf|without kernel btf",
+            "failed to validate … btf",
+            "load btf for kmod",
             "btf … unavailable|not available|is missing",
             "vmlinux … not found|not available",
             "btfhub|btf-custom-path|custom btf|external btf",
@@ -223,6 +227,54 @@ RULES: tuple[Rule, ...] = (
         speaks={CONFIG: 4},
         means="The kernel was built without an option that the agent needs (or without its headers for bcc).",
         source="Linux kernel/bpf/Kconfig, kernel/trace/Kconfig; bcc INSTALL.md",
+    ),
+    Rule(
+        when=(
+            f"/lib/modules … {_ENOENT}",
+            "/lib/modules … bind mount|not include|missing",
+            "bind mount … /usr/src|/lib/modules",
+            "kconfig.h|asm/types.h|linux/types.h … not found",
+            "fatal error: … file not found",
+            "unable to initialize bcc|kernel source|linux source|non-core ebpf object",
+        ),
+        speaks={CONFIG: 4},
+        means="The kernel's headers are missing, from which the program is compiled on the host.",
+        source="bcc INSTALL.md; aquasecurity/tracee#1980",
+    ),
+    Rule(
+        when=(
+            "fentry|fexit|fmod_ret|trampoline|kfunc|lsm … not supported|unsupported|not true",
+            "fentry|fexit|fmod_ret|trampoline|kfunc|lsm … is not available",
+        ),
+        speaks={CONFIG: 4, OLD: 2, ARCH: 0.8},
+        means=(
+            "This kernel doesn't offer that kind of attachment: built without it (BTF, direct calls), "
+            "or too old."
+        ),
+        source="Linux kernel/bpf/trampoline.c",
+        unless=("no btf found", "kernel function"),
+    ),
+    Rule(
+        when=(
+            "program type|attach type|map type … not supported",
+            "program type is not|extern (func ksym) … not found",
+        ),
+        speaks={OLD: 3},
+        means="A kind of program, map or function that this kernel doesn't have yet.",
+        source="libbpf src/libbpf_probes.c",
+    ),
+    Rule(
+        when=(f"kprobes/blacklist … {_ENOENT}", f"{_ENOENT} … kprobes/blacklist"),
+        speaks={OLD: 4, TRACEFS: -3},
+        means="The list of forbidden probes is missing though its directory is there: a back-ported kernel.",
+        source="bcc src/python/bcc/__init__.py; iovisor/bcc#2413",
+    ),
+    Rule(
+        when=("kprobe_events|uprobe_events … file exists|device or resource busy",),
+        speaks={"other": 4.5, TARGET: -2, TRACEFS: -3},
+        means="A probe of this name is registered already, by another process or one that was killed.",
+        source="Linux kernel/trace/trace_kprobe.c; aws/aws-ebpf-sdk-go#47",
+        fix="clear what is left in kprobe_events when nobody uses it; give the probe a name of its own",
     ),
     Rule(
         when=("config_",),
@@ -389,7 +441,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=("map … ring|events|rb … create … invalid argument|einval|(-22)",),
-        speaks={OLD: 2.8, ARCH: 0.8},
+        speaks={OLD: 4, ARCH: 0.8},
         means="By its name the map is a ring buffer: there is no such type before 5.8.",
         source="Linux kernel/bpf/ringbuf.c (5.8); solo-io/bumblebee#56",
         unless=("not a multiple", "must be a power", "ringbuf", "ring buffer"),

@@ -66,12 +66,35 @@ RULES: tuple[Rule, ...] = (
         means="perf_event_open needs CAP_PERFMON above this level of kernel.perf_event_paranoid.",
         source="Linux Documentation/admin-guide/perf-security.rst",
     ),
+    Rule(
+        when=("unknown capability|invalid capability|unrecognized capability|no such capability",),
+        speaks={"kernel_too_old": 6, CAPABILITY: -1},
+        means=(
+            "The kernel or the container runtime doesn't know that capability: CAP_BPF and CAP_PERFMON "
+            "came with 5.8."
+        ),
+        source="Linux include/uapi/linux/capability.h (5.8); netobserv/netobserv-ebpf-agent#34",
+        needs=("cap_bpf|cap_perfmon|bpf|perfmon",),
+    ),
+    Rule(
+        when=("user namespace|userns|rootless|unprivileged container|unprivileged lxc",),
+        speaks={CAPABILITY: 2, SECCOMP: 1},
+        means="In a user namespace of its own no capability counts for bpf().",
+        source="man 7 user_namespaces",
+        needs=("operation not permitted|eperm|permission denied",),
+    ),
     # ── seccomp and what a container platform refuses ──
     Rule(
         when=("refused by a seccomp filter", "type=1326", "audit … seccomp … syscall="),
         speaks={SECCOMP: 7},
         means="The filter itself was seen to refuse the call, before the kernel looked at it.",
         source="Linux kernel/seccomp.c, audit records of type 1326 (AUDIT_SECCOMP)",
+    ),
+    Rule(
+        when=("bad system call|sigsys|scmp_act",),
+        speaks={SECCOMP: 5},
+        means="A seccomp filter ended the call or the process.",
+        source="man 2 seccomp",
     ),
     Rule(
         when=("seccomp",),
@@ -187,6 +210,31 @@ RULES: tuple[Rule, ...] = (
         speaks={"missing_kernel_config": 6},
         means="The BPF LSM isn't among the active modules: its programs load and never fire.",
         source="Linux security/Kconfig, CONFIG_LSM; kernel parameter lsm=",
+    ),
+    Rule(
+        when=(
+            "not permitted … /sys/kernel/debug|/sys/kernel/tracing",
+            "/sys/kernel/debug|/sys/kernel/tracing … not permitted",
+        ),
+        speaks={LOCKDOWN: 4, CAPABILITY: 0.5, "tracefs_debugfs_not_mounted": -3},
+        means="EPERM on a file of debugfs or tracefs that is there: lockdown closes them even to root.",
+        source="Linux fs/debugfs/file.c and fs/tracefs, LOCKDOWN_DEBUGFS, LOCKDOWN_TRACEFS",
+    ),
+    Rule(
+        when=("/sys/kernel/debug|/sys/kernel/tracing|kprobe_events|uprobe_events … permission denied",),
+        speaks={CAPABILITY: 2.5, LOCKDOWN: 1.2, SECCOMP: 0.8, "tracefs_debugfs_not_mounted": -2.5},
+        means="EACCES on a file that is there: the process is not root, or a security module refuses.",
+        source="Linux fs/tracefs",
+    ),
+    Rule(
+        when=("load program|load bpf program|program load|failed to load … permission denied",),
+        speaks={LOCKDOWN: 1.4},
+        means=(
+            "EACCES on loading with no verifier's complaint in sight: the complaint was cut off, or a "
+            "security module refused."
+        ),
+        source="Linux kernel/bpf/syscall.c, bpf_prog_load",
+        unless=("insns", "invalid ", "!read_ok", ": ("),
     ),
     # ── sysctl ──
     Rule(

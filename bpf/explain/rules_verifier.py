@@ -19,6 +19,14 @@ STACK = "verifier_stack_limit"
 LOOP = "verifier_loop_or_complexity"
 HELPER = "verifier_helper_not_allowed"
 
+#: Speaks for a verifier's complaint that no row of the table knows.
+UNKNOWN_COMPLAINT = Rule(
+    when=(),
+    speaks={TYPE: 2.2, "other": 1.6, "kernel_too_old": 1.2},
+    means="The verifier complains in words that this table doesn't know.",
+    source=VERIFIER_C,
+)
+
 RULES: tuple[Rule, ...] = (
     # ── null checks ──
     Rule(
@@ -174,6 +182,35 @@ RULES: tuple[Rule, ...] = (
         means="The text itself speaks of uninitialised data.",
         source="wording of maintainers",
     ),
+    Rule(
+        when=(
+            "jump out of range|last insn is not an exit|only read from|only write to|unsupported reg type",
+            "misaligned access|misaligned stack|misaligned packet|expected uninitialized",
+            "expected an initialized",
+            "cannot pass in|cannot write into|read-only|bpf_spin_lock|unlock is missing|lock is held",
+            "doesn't return scalar|should be called exactly|must be a rcu pointer|is not a pointer to",
+            "invalid insn|invalid bpf_ld_imm64|bpf_ld_imm64|reserved field|unrecognized arg#",
+            "doesn't have … argument",
+            "dereference|deref of",
+        ),
+        speaks={TYPE: 3, "other": 0.8},
+        means="A rarer complaint about what the program does with its values or its flow.",
+        source=VERIFIER_C,
+        needs=("verifier|insns|prog load log|bpf_prog_load|load program|failed to load|insn ",),
+    ),
+    Rule(
+        when=(
+            "number of funcs in func_info|func_info|line_info|invalid name|type_id=|btf load error",
+            "tail call map owned|owned by prog type|map owned by",
+            "failed to guess program type|unrecognized elf section|missing program section|no program found",
+            "doesn't contain any bpf program|unsatisfied program reference|skeleton version",
+        ),
+        speaks={"other": 3},
+        means=(
+            "The object itself is at odds with its loader or with how it is used: a build or version fault."
+        ),
+        source="libbpf src/libbpf.c; Linux kernel/bpf/core.c, bpf_prog_map_compatible",
+    ),
     # ── messages that only the unprivileged see ──
     Rule(
         when=("attempt to corrupt spilled pointer",),
@@ -241,6 +278,8 @@ RULES: tuple[Rule, ...] = (
             "loop not unrolled",
             "too many states",
             "exceeds … instruction limit",
+            "instructions … exceed|exceeded|over … limit",
+            "at most 4096 insns|over limit)",
             "processed 1000001 insns",
             "processed 131073 insns",
             "program is too large",

@@ -71,6 +71,8 @@ def explain_text(text: Text, host: Mapping[str, Scalar] | None = None) -> tuple[
     host = host or {}
     spoken = speak(text, host)
     refusal = verifier.read_lines(text.lines) if text.is_verifier_log else None
+    if refusal is not None and not any(id(one.rule) in _VERIFIER for one in spoken):
+        spoken.append(Spoken(rules_verifier.UNKNOWN_COMPLAINT, refusal.line))
     heard: dict[str, list[tuple[float, Spoken]]] = {}
     for one in spoken:
         beside = refusal is not None and id(one.rule) in _VERIFIER and one.line != refusal.line
