@@ -114,6 +114,12 @@ HOST_RULES: tuple[HostRule, ...] = (
         REFUSED,
     ),
     HostRule(
+        _has_all_rights,
+        {"lockdown_or_lsm": 1.5, "other": 1.2},
+        "with all rights in force, a refusal comes from a security module, a filter or the agent itself",
+        ("operation not permitted", "eperm"),
+    ),
+    HostRule(
         _says("user_namespace", "child"),
         {"missing_capability": 2},
         "the process is in a child user namespace, where no capability counts for bpf()",

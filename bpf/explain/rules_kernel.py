@@ -460,7 +460,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=("map create|create map|create_map|creating map|map_create … operation not permitted|eperm",),
-        speaks={CREATE: -2.5},
+        speaks={CREATE: -4},
         means="EPERM on creating a map is about rights, not about the map.",
         source="Linux kernel/bpf/syscall.c, map_create",
     ),
