@@ -14,7 +14,7 @@ from functools import cache
 from typing import NamedTuple
 
 from bpf import verifier
-from bpf.explain import host_rules, rules_kernel, rules_rights, rules_running, rules_verifier
+from bpf.explain import host_rules, rules_kernel, rules_objects, rules_rights, rules_running, rules_verifier
 from bpf.explain.causes import CAUSES
 from bpf.explain.features import features
 from bpf.explain.reading import Text
@@ -25,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     *rules_verifier.RULES,
     *rules_rights.RULES,
     *rules_kernel.RULES,
+    *rules_objects.RULES,
     *rules_running.RULES,
 )
 _VERIFIER = frozenset(id(rule) for rule in rules_verifier.RULES)
