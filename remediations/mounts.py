@@ -10,7 +10,7 @@ Source: Linux Documentation/filesystems/ ("bpf"), Documentation/trace/ftrace.rst
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import msgspec
 
@@ -18,15 +18,12 @@ from engine.values import Change, Knob, Plan, Risk, Setting, Target
 from remediations import load_proof
 from remediations.knobs import start
 from remediations.knobs.backend import hands
-from remediations.options import says
 from remediations.planning import KnobPlanner, Question, nothing, plan
 from remediations.start_change import RAN, StartChange, runs
 
 
 class Options(msgspec.Struct, frozen=True):
-    """Options of ``with``: none are needed."""
-
-    because: Annotated[str, says("text", "Why, for the record.")] = ""
+    """Options of ``with``: none. The place is the profile's fact, or the usual one."""
 
 
 class _MountPlanner(KnobPlanner[Options]):
@@ -58,7 +55,7 @@ class _MountPlanner(KnobPlanner[Options]):
         why = f"{kind} is not mounted on {knob.file}, where the agent looks for it"
         made = Change(
             knob=knob, before=None, after=kind, before_text="not mounted", after_text=f"{kind} mounted",
-            why=asked.options.because or why, where=knob.file,
+            why=why, where=knob.file,
         )  # fmt: skip
         return plan(
             self.name, asked, (made,), f"mount {kind} on {knob.file}: {why}", load_proof.predictions(asked),

@@ -144,6 +144,12 @@ HOST_RULES: tuple[HostRule, ...] = (
         REFUSED,
     ),
     HostRule(
+        _sysctl_on,
+        {"unprivileged_bpf_disabled": 4},
+        "a program of this type takes no capability where that sysctl is 0",
+        ("(socket_filter)", "(cgroup_skb)"),
+    ),
+    HostRule(
         lambda f: _number(f, "unprivileged_bpf_disabled") == 0,
         {"unprivileged_bpf_disabled": -3},
         "kernel.unprivileged_bpf_disabled is 0",
@@ -207,13 +213,13 @@ HOST_RULES: tuple[HostRule, ...] = (
         _says("tracefs", "no"),
         {"tracefs_debugfs_not_mounted": 3},
         "no trace file system is mounted",
-        ("tracepoint", "kprobe", "tracing", "tracefs", "debugfs"),
+        ("tracefs", "debugfs", "/tracing", "kprobe_events", "uprobe_events", "attach"),
     ),
     HostRule(
         _says("tracefs", "yes"),
         {"tracefs_debugfs_not_mounted": -1.5},
         "a trace file system is mounted",
-        ("tracepoint", "kprobe", "tracing", "tracefs", "debugfs"),
+        ("tracefs", "debugfs", "/tracing", "kprobe_events", "uprobe_events", "attach"),
     ),
     HostRule(
         _says("config_bpf_syscall", "no", "n"),

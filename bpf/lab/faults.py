@@ -28,7 +28,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         as_nobody: The agent runs as an unprivileged user, from an executable of its own.
         stalled_exporter: The exporter writes to a FIFO that nobody reads.
         unmounted: It pins in a directory of the instance, where no BPF file system is mounted.
-        fails: Its programs don't load; it tries again every two seconds, as a supervisor would make it.
+        fails: Its programs don't load; it tries again every second, as a supervisor would make it.
         cause: The name that the diagnosis should give it: ``event-loss``, or ``load-failure`` if it fails.
         remedy: The knob or change that mends it.
     """

@@ -42,7 +42,7 @@ __all__ = [
 
 START_WAIT_S = 15.0
 LIFETIME_S = 3600
-RETRY = "2s"
+RETRY = "1s"
 #: What an agent that tries again says after each failure.
 TRIES_AGAIN = "cannot start; trying again"
 
@@ -263,7 +263,7 @@ def _await_agent(
         code = processes.ended(instance.pid)
         if code is not None:
             raise LabFailed(f"the agent ended with {code}: {_last_line(instance)}", fix="runbook doctor")
-        if _answers(instance.health_url) or (may_fail and fails(instance, said)):
+        if (may_fail and fails(instance, said)) or _answers(instance.health_url):
             return
         sleep(0.02)
     raise LabFailed(

@@ -222,7 +222,8 @@ def _set(path: Path, attribute: bytes | None) -> None:
 def _state(change: Change, now: bytes | None, captured: Mapping[str, Setting]) -> State:
     if (None if now is None else now.hex()) == captured["attribute"]:
         return "before"
-    return "after" if spelled(now) == change.after else "other"
+    gives = now is not None and _decode(now)[0] & _EFFECTIVE and _decode(now)[1]
+    return "after" if gives == parse_words(str(change.after)) else "other"
 
 
 def _since(change: Change, now: bytes | None) -> ChangedSince:

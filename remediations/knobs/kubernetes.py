@@ -35,7 +35,7 @@ class Kubernetes:
     name = "kubernetes"
 
     def read(self, knob: Knob, target: Target) -> KnobValue:  # noqa: ARG002 - the ref is in the knob
-        """The parts that may change, as text; ``raw``: the manifest, or the whole object as JSON."""
+        """The parts that may change, as text; ``raw``: the manifest, or the object as JSON."""
         try:
             found = find(parse(knob.path))
             parts = pod_parts.taken(found.content, found.ref.container)
@@ -44,7 +44,7 @@ class Kubernetes:
             return KnobValue(source=knob.path, missing=f"{error.problem} ({error.fix})")
         return KnobValue(
             value=pod_parts.text_of(parts),
-            raw=found.text or json.dumps(found.content),
+            raw=found.text or json.dumps(_lasting(found.content)),
             effective=pod_parts.text_of(parts),
             source=knob.file or knob.path,
             missing=f"{blocked[0]} ({blocked[1]})" if blocked else "",
@@ -134,6 +134,7 @@ def _patched(
                 raise NotChanged(error.problem, fix=error.fix) from None
             raise ChangeFailed(f"whether it was changed is unknown: {error.problem}", fix=error.fix) from None
         except RunbookError as error:
+            _must_hold(_found(change), old, change)
             raise NotChanged(error.problem, fix=error.fix) from None
     raise NotChanged(
         f"{found.ref.shown} keeps changing while we write", fix="find out who writes it: kubectl get -w"
@@ -222,6 +223,13 @@ def _state(now: Object, change: Change, captured: Mapping[str, Setting]) -> Stat
 
 def _parts(text: Setting) -> Any:  # noqa: ANN401 - parts, or nothing
     return pod_parts.of_text(text) if text else None
+
+
+def _lasting(content: Object) -> Object:
+    """The object without what the server writes into it by itself."""
+    kept = ("name", "namespace", "labels", "ownerReferences")
+    metadata = {key: value for key, value in content["metadata"].items() if key in kept}
+    return {"kind": content.get("kind"), "metadata": metadata, "spec": content["spec"]}
 
 
 def _must_hold(found: Found, parts: Object, change: Change) -> None:
