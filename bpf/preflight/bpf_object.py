@@ -19,12 +19,9 @@ import msgspec
 
 from bpf.preflight import elf
 from bpf.preflight.btf import ARRAY, DATASEC, FUNC, PTR, STRUCT, VAR, Btf
+from bpf.preflight.btf_ext import BtfExt
 from bpf.preflight.problems import BadFile
-from bpf.preflight.relocation import Kind, Request
 
-_EXT_HEADER = struct.Struct("<HBBIIIII")
-_CORE_RECORD = struct.Struct("<IIII")
-_LINE_RECORD = struct.Struct("<IIII")
 _OLD_MAP = struct.Struct("<IIIII")
 TEXT = ".text"
 
@@ -67,14 +64,6 @@ class Extern(msgspec.Struct, frozen=True, kw_only=True):
     sort: Literal["kfunc", "variable", "config"]
     weak: bool
     type: int = 0
-
-
-class Line(msgspec.Struct, frozen=True):
-    """From this instruction on: file and line of the source."""
-
-    at: int
-    file: str
-    line: int
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +116,10 @@ class BpfFile:
         }
         self.programs = tuple(self._find_programs())
         self.functions = self._find_functions()
-        self.requests, self._lines = self._read_ext()
+        section = self._elf.section(".BTF.ext")
+        ext = BtfExt(section.data, self.btf, path) if self.btf and section and section.data else None
+        self.requests = ext.requests if ext else {}
+        self._lines = ext.lines if ext else {}
         self.references = {name: self._find_references(name) for name in self.code}
         self.externs = tuple(self._find_externs())
         self.maps = tuple(self._find_maps())
@@ -183,62 +175,6 @@ class BpfFile:
                 continue
             found[relocation.offset // 8] = reference
         return found
-
-    # ── .BTF.ext ────────────────────────────────────────────────────────────────
-
-    def _read_ext(self) -> tuple[dict[str, dict[int, Request]], dict[str, list[Line]]]:
-        section = self._elf.section(".BTF.ext")
-        if section is None or self.btf is None or not section.data:
-            return {}, {}
-        if len(section.data) < 24:
-            raise BadFile(self.path, "has a damaged section .BTF.ext")
-        head = section.data[:40].ljust(40, b"\0")
-        magic, _, _, size, _, _, lines_at, lines = _EXT_HEADER.unpack_from(head)
-        core_at, core = struct.unpack_from("<II", head, 24) if size >= 32 else (0, 0)
-        if magic != 0xEB9F:
-            raise BadFile(self.path, "has a damaged section .BTF.ext")
-        requests: dict[str, dict[int, Request]] = {}
-        for where, row in self._records(section.data, size + core_at, core, _CORE_RECORD):
-            requests.setdefault(where, {})[row[0] // 8] = self._request(row)
-        found: dict[str, list[Line]] = {}
-        for where, row in self._records(section.data, size + lines_at, lines, _LINE_RECORD):
-            found.setdefault(where, []).append(Line(row[0] // 8, self.btf.text(row[1]), row[3] >> 10))
-        return requests, found
-
-    def _request(self, row: tuple[int, ...]) -> Request:
-        assert self.btf is not None  # noqa: S101 - called with types only
-        if row[3] not in set(Kind):
-            raise BadFile(
-                self.path,
-                f"has a CO-RE relocation of an unknown kind ({row[3]})",
-                fix="a newer runbook may know it; or build the object with an older clang",
-            )
-        self.btf.kind(row[1])  # a type that is not there is damage
-        return Request(at=row[0], type_id=row[1], access=self.btf.text(row[2]), kind=Kind(row[3]))
-
-    def _records(
-        self, data: bytes, at: int, size: int, record: struct.Struct
-    ) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Section name and fields of each record of one part."""
-        assert self.btf is not None  # noqa: S101
-        if not size:
-            return
-        end = at + size
-        if end > len(data) or size < 4:
-            raise BadFile(self.path, "is cut off within .BTF.ext")
-        (each,) = struct.unpack_from("<I", data, at)
-        at += 4
-        if each < record.size:
-            raise BadFile(self.path, "has a damaged section .BTF.ext")
-        while at + 8 <= end:
-            name, count = struct.unpack_from("<II", data, at)
-            at += 8
-            if at + each * count > end:
-                raise BadFile(self.path, "is cut off within .BTF.ext")
-            where = self.btf.text(name)
-            for start in range(at, at + each * count, each):
-                yield where, record.unpack_from(data, start)
-            at += each * count
 
     def place(self, section: str, instruction: int) -> str:
         """``file.c:42`` for an instruction; empty when the object does not tell."""

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bpf.preflight import bpf_object, kernel_config
-from bpf.preflight import kernel as kernels
+from bpf.preflight import bpf_object, kernel_config, kernels
 from bpf.preflight.comparing import changes
 from bpf.preflight.judge import judge
 from bpf.preflight.kernel import Kernel

@@ -38,6 +38,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     flags: int
     info: int
     link: int
+    address: int
     size: int
     data: bytes
 
@@ -115,6 +116,7 @@ class Elf:
                 type=row[1],
                 flags=row[2],
                 link=row[6],
+                address=row[3],
                 info=row[7],
                 size=row[5],
                 data=b"" if row[1] in (0, SHT_NOBITS) else self._part(row[4], row[5], f"section {index}"),

@@ -28,12 +28,16 @@ _GROUPS: dict[str, Group] = {group: group for group in _ENUMS}
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """One number of ``linux/bpf.h`` with its name in lower case and the first kernel that has it."""
+    """One number of ``linux/bpf.h`` with its name in lower case and the first kernel that has it.
+
+    ``gpl``: a helper only for programs under a licence that is compatible with the GPL.
+    """
 
     group: Group
     number: int
     name: str
     since: Version
+    gpl: bool = False
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +60,9 @@ def table() -> dict[tuple[Group, int], Feature]:
     found: dict[tuple[Group, int], Feature] = {}
     for line in Path(__file__).with_name("features.txt").read_text("ascii").splitlines():
         if not line.startswith("#"):
-            group, number, name, since = line.split()
+            group, number, name, since, *gpl = line.split()
             kind = _GROUPS[group]
-            found[kind, int(number)] = Feature(kind, int(number), name, version(since))
+            found[kind, int(number)] = Feature(kind, int(number), name, version(since), bool(gpl))
     return found
 
 

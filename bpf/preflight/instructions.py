@@ -71,8 +71,9 @@ NOVELTIES: dict[str, Version] = {
     "moves with a sign (clang -mcpu=v4)": (6, 6),
     "swapping bytes without a condition (clang -mcpu=v4)": (6, 6),
     "jumps of more than 32,767 instructions (clang -mcpu=v4)": (6, 6),
+    "pointers to own functions (callbacks)": (5, 13),
 }
-_COMPARE, _ATOMIC, _LOAD, _DIVIDE, _MOVE, _SWAP, _LONG = NOVELTIES
+_COMPARE, _ATOMIC, _LOAD, _DIVIDE, _MOVE, _SWAP, _LONG, CALLBACK = NOVELTIES
 
 
 def novelties(one: Instruction) -> Iterator[str]:

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 import msgspec
 
 from bpf.preflight import features, instructions, reach
+from bpf.preflight.access import Request
 from bpf.preflight.bpf_object import BpfFile, Extern, Reference
 from bpf.preflight.btf import ENUMS, FUNC, INT, VAR, Btf, essential_name
 from bpf.preflight.compat import types_agree
 from bpf.preflight.instructions import Instruction
 from bpf.preflight.kernel import Kernel
 from bpf.preflight.reach import Address, Place, Value
-from bpf.preflight.relocation import Request, Resolved, resolve
+from bpf.preflight.relocation import Resolved, resolve
 
 _STORES = frozenset((instructions.LDX, instructions.ST, instructions.STX))
 _KCONFIG = ".kconfig:"
@@ -34,6 +35,7 @@ class Linked:
         code: Instructions by section.
         settled: What became of each relocation, by place.
         externs: By name, whether the kernel has it; None when that is not known.
+        others: Those that it has with other parameters than the object says.
     """
 
     def __init__(self, obj: BpfFile, kernel: Kernel) -> None:
@@ -42,6 +44,7 @@ class Linked:
         self.code: dict[str, list[Instruction]] = {
             name: instructions.decode(data) for name, data in obj.code.items()
         }
+        self.others: set[str] = set()  # kernel functions that are there with other parameters
         self.externs = {one.name: self._has(one) for one in obj.externs}
         self.settled: dict[Place, Resolved] = {}
         self._cache: dict[tuple[int, str, int], Resolved] = {}
@@ -82,9 +85,12 @@ class Linked:
             return None
         kinds = (FUNC,) if extern.sort == "kfunc" else (VAR,)
         for types in (self.kernel.btf, *self.kernel.modules):
+            if extern.sort == "variable" and extern.name not in (self.kernel.symbols or {extern.name}):
+                break  # the kernel finds its address by name: CONFIG_KALLSYMS_ALL
             for type_id in types.named(essential_name(extern.name), kinds):
                 if extern.sort == "variable" or self._same_prototype(extern, types, type_id):
                     return True
+                self.others.add(extern.name)
         if extern.sort == "variable" and self.kernel.symbols is not None:
             return extern.name in self.kernel.symbols and self._untyped(extern)
         return False
@@ -129,7 +135,7 @@ class Linked:
             values=self._values,
             ends=self.ends,
             addresses=self._addresses,
-            calls=self._calls,
+            calls=self.calls,
             constants={**known, **(self.obj.data if settings else {})},
         )
 
@@ -172,7 +178,8 @@ class Linked:
         return None if there is None else (Address("", 0) if there else 0)
 
     @functools.cached_property
-    def _calls(self) -> Mapping[Place, Place]:
+    def calls(self) -> Mapping[Place, Place]:
+        """Where calls of own functions go, and pointers to them."""
         found: dict[Place, Place] = {}
         for section, code in self.code.items():
             references = self.obj.references[section]
@@ -189,21 +196,27 @@ class Linked:
         return found
 
 
-class Use(msgspec.Struct, frozen=True):
-    """One instruction that a program reaches, for sure or with other settings only."""
+class Uses(msgspec.Struct, frozen=True):
+    """What a program reaches.
 
-    place: Place
-    sure: bool
+    Attributes:
+        places: True with its built-in settings, False only with others.
+        arguments: Where it reads its own arguments, and at which byte of them.
+    """
+
+    places: dict[Place, bool]
+    arguments: dict[Place, int]
 
 
-def uses(linked: Linked, entry: Place) -> dict[Place, bool]:
-    """Every place the program reaches: True with its built-in settings, False only with others."""
-    sure = reach.reached(linked.program(settings=True), entry)
-    found = dict.fromkeys(sure, True)
+def uses(linked: Linked, entry: Place) -> Uses:
+    """Every place that the program which begins at ``entry`` reaches."""
+    as_built = linked.program(settings=True)
+    sure = reach.reached(as_built, entry)
+    places, arguments = dict.fromkeys(sure, True), reach.reads_context(as_built, sure)
     if linked.obj.data:
         for place in reach.reached(linked.program(settings=False), entry):
-            found.setdefault(place, False)
-    return found
+            places.setdefault(place, False)
+    return Uses(places, arguments)
 
 
 def _patch(release: str) -> int:

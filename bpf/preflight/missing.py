@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import difflib
 
+from bpf.preflight.access import Kind, Refusal, Request, Spec, essential_kind, parse
 from bpf.preflight.btf import COMPOSITES, KIND_NAMES, Btf, essential_name
-from bpf.preflight.relocation import Kind, Refusal, Request, Spec, essential_kind, match, parse
+from bpf.preflight.relocation import match
 from bpf.preflight.renames import FIELDS
 
 

@@ -35,7 +35,8 @@ class Address(msgspec.Struct, frozen=True):
 Value = int | Address | None
 Registers = tuple[Value, ...]
 _ANYTHING: Registers = (None,) * 11
-_SOMEWHERE = Address("", 0)
+#: The section of the pointer to a program's own arguments.
+CONTEXT = "(context)"
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -59,8 +60,8 @@ class Program(msgspec.Struct, frozen=True):
     constants: Mapping[str, bytes]
 
 
-def reached(program: Program, entry: Place) -> set[Place]:
-    """All places that can be reached from ``entry``, over calls too."""
+def reached(program: Program, entry: Place) -> dict[Place, Registers]:
+    """All places that can be reached from ``entry``, over calls too, with what is known at each."""
     states: dict[Place, Registers] = {}
     waiting: list[Place] = []
 
@@ -74,13 +75,24 @@ def reached(program: Program, entry: Place) -> set[Place]:
             states[place] = joined
             waiting.append(place)
 
-    go(entry, _ANYTHING)
+    go(entry, (None, Address(CONTEXT, 0), *_ANYTHING[2:]))
     while waiting:
         place = waiting.pop()
         if place not in program.ends:
             for next_place, registers in _ways(program, place, states[place]):
                 go(next_place, registers)
-    return set(states)
+    return states
+
+
+def reads_context(program: Program, states: Mapping[Place, Registers]) -> dict[Place, int]:
+    """Where a program reads its own arguments: the byte offset of each read."""
+    found: dict[Place, int] = {}
+    for place, registers in states.items():
+        one = program.code[place[0]][place[1]]
+        pointer = registers[one.source % 11]
+        if one.kind == op.LDX and isinstance(pointer, Address) and pointer.section == CONTEXT:
+            found[place] = pointer.offset + program.values.get(place, one.offset)
+    return found
 
 
 def _join(one: Registers, other: Registers) -> Registers:
@@ -98,7 +110,9 @@ def _ways(program: Program, place: Place, registers: Registers) -> list[tuple[Pl
         after = (None,) * _CALLER_SAVED + registers[_CALLER_SAVED:]
         ways = [(following, after)]
         if place in program.calls:
-            ways.append((program.calls[place], _ANYTHING))
+            ways.append(
+                (program.calls[place], (None, *registers[1:_CALLER_SAVED], *_ANYTHING[_CALLER_SAVED:]))
+            )
         return ways
     if one.code == op.JUMP:
         return [((section, at + 1 + one.offset), registers)]

@@ -20,6 +20,15 @@ About = Literal[
 _WORST: tuple[Outcome, ...] = ("works", "unknown", "fails")
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """Whether a place to attach to is there; ``stage`` says where its absence shows."""
+
+    outcome: Outcome
+    stage: Stage
+    reason: str
+    advice: str = ""
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that an object needs of the kernel.
 
