@@ -3,24 +3,33 @@
 One promise: what can't be read is None with the reason, never "no".
 
 Source: proc(5), seccomp(2), namespaces(7); securityfs; linux/proc_ns.h (inode numbers of the
-initial namespaces).
+initial namespaces); linux/lsm.h (numbers of modules).
 
 Not here: capabilities (``capabilities``), sysctls and limits (``limits``).
 """
 
 from __future__ import annotations
 
+import ctypes
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from bpf.host.files import link, read, text
+from bpf.host.files import ROOT, link, read, text
+from bpf.host.kernel_config import KernelConfig
 
 _INITIAL_USER, _INITIAL_PID = 4026531837, 4026531836  # PROC_USER_INIT_INO, PROC_PID_INIT_INO
 _SECCOMP = ("disabled", "strict", "filter")
 _CONTAINER = re.compile(r"kubepods|docker|containerd|libpod|crio|lxc|machine\.slice|garden", re.IGNORECASE)
 NOT_MOUNTED = "securityfs is not mounted"
+_LIST_MODULES = 461  # lsm_list_modules(2), kernel 6.8; the same number on every architecture but alpha
+_MODULES = {
+    100: "capability", 101: "selinux", 102: "smack", 103: "tomoyo", 104: "apparmor", 105: "yama",
+    106: "loadpin", 107: "safesetid", 108: "lockdown", 109: "bpf", 110: "landlock", 111: "ima", 112: "evm", 113: "ipe",
+}  # fmt: skip
+_FORCED = ("confidentiality", "integrity")
 
 
 class Confinement(msgspec.Struct, frozen=True):
@@ -52,27 +61,44 @@ def of_process(root: Path, pid: str) -> Confinement:
     )
 
 
-def modules(root: Path) -> tuple[str | None, str]:
-    """Active security modules, comma separated as the kernel has them; or None and why."""
-    found, why = read(root, "sys/kernel/security/lsm")
-    return (found, "") if found else (None, NOT_MOUNTED if "No such" in why else why)
-
-
-def lockdown(root: Path, *, built_in: str | None) -> tuple[str | None, str]:
-    """``none``, ``integrity`` or ``confidentiality``; or None and why.
+def modules(root: Path, ask: Callable[[], str] | None = None) -> tuple[str | None, str]:
+    """Active security modules, comma separated as the kernel has them; or None and why.
 
     Args:
         root: Where the file systems stand.
-        built_in: Whether the kernel was built with it (``yes``, ``no``, None for unknown):
-            without, it is ``none``.
+        ask: Asks the kernel itself where securityfs is not mounted; by default on this machine only.
+    """
+    found, why = read(root, "sys/kernel/security/lsm")
+    if not found and (ask or root == ROOT):
+        found = (ask or _ask_modules)()
+    return (found, "") if found else (None, NOT_MOUNTED if "No such" in why else why)
+
+
+def lockdown(root: Path, config: KernelConfig) -> tuple[str | None, str]:
+    """``none``, ``integrity`` or ``confidentiality``; or None and why.
+
+    Without securityfs the build configuration may tell: a kernel without it is never locked down,
+    and one that was built to be is always, at least so far.
     """
     found, why = read(root, "sys/kernel/security/lockdown")
     mode = found.partition("[")[2].partition("]")[0]  # none [integrity] confidentiality
     if mode:
         return mode, ""
-    if built_in == "no":
+    if config.answer("SECURITY_LOCKDOWN_LSM") == "no":
         return "none", ""
+    for forced in _FORCED:
+        if config.answer(f"LOCK_DOWN_KERNEL_FORCE_{forced.upper()}") == "yes":
+            return forced, ""
     return None, NOT_MOUNTED if "No such" in why else why or "it names no mode"
+
+
+def _ask_modules() -> str:
+    """By a system call; empty where the kernel has none."""
+    libc = ctypes.CDLL(None)
+    ids = (ctypes.c_uint64 * 64)()
+    size = ctypes.c_uint32(ctypes.sizeof(ids))
+    count = libc.syscall(_LIST_MODULES, ids, ctypes.byref(size), 0)
+    return ",".join(_MODULES.get(one, f"lsm_{one}") for one in ids[: max(0, count)])
 
 
 def _namespace(root: Path, pid: str, kind: str) -> int | None:

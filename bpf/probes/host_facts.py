@@ -162,14 +162,16 @@ class HostFacts:
             found[name] = _answer(value, f"sysctl {path.replace('/', '.')}", why, unit=FIELDS[name].unit)
         used, why_used = limits.jit_used(root)
         lsm, why_lsm = security.modules(root)
-        lockdown, why_lockdown = security.lockdown(root, built_in=config.answer("SECURITY_LOCKDOWN_LSM"))
+        lockdown, why_lockdown = security.lockdown(root, config)
         version = limits.version_number(platform.release())
         accounting = None if version is None else "yes" if version >= limits.MEMCG_ACCOUNTING else "no"
         return {
             **found,
             "bpf_jit_used_bytes": _answer(used, "/proc/vmallocinfo", why_used, unit="bytes"),
-            "lsm": _answer(lsm, "/sys/kernel/security/lsm", why_lsm),
-            "lockdown": _answer(lockdown, "/sys/kernel/security/lockdown", why_lockdown),
+            "lsm": _answer(lsm, "/sys/kernel/security/lsm, or lsm_list_modules", why_lsm),
+            "lockdown": _answer(
+                lockdown, "/sys/kernel/security/lockdown, or the build configuration", why_lockdown
+            ),
             "memcg_accounting": _answer(accounting, "uname: kernel 5.11 and later", "no kernel release"),
         }
 

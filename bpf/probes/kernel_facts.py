@@ -137,7 +137,7 @@ class KernelFacts:
         return found
 
     def _security(self) -> dict[str, Reading]:
-        mode, no_mode = security.lockdown(self._root, built_in=None)
+        mode, no_mode = security.lockdown(self._root, kernel_config.KernelConfig())
         modules, no_modules = security.modules(self._root)
         held = capabilities.names_of(
             capabilities.of_status(self._read("proc/self/status")).get("effective", 0)

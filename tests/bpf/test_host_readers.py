@@ -97,13 +97,27 @@ def test_of_a_process_that_is_gone_nothing_is_known(tmp_path):
     assert security.of_process(tmp_path, "7") == security.Confinement()
 
 
+def built(*options: str) -> kernel_config.KernelConfig:
+    """A kernel built with these options."""
+    return kernel_config.KernelConfig("/boot/config", dict.fromkeys(options, "y"))
+
+
 def test_lockdown_is_none_only_where_that_is_known(put, tmp_path):
-    """Without securityfs a kernel may well be locked down."""
-    assert security.lockdown(tmp_path, built_in="yes") == (None, security.NOT_MOUNTED)
-    assert security.lockdown(tmp_path, built_in=None)[0] is None
-    assert security.lockdown(tmp_path, built_in="no") == ("none", "")
-    root = put("sys/kernel/security/lockdown", "none [integrity] confidentiality\n")
-    assert security.lockdown(root, built_in=None) == ("integrity", "")
+    """Without securityfs a kernel may well be locked down; some are built to be."""
+    assert security.lockdown(tmp_path, built("SECURITY_LOCKDOWN_LSM")) == (None, security.NOT_MOUNTED)
+    assert security.lockdown(tmp_path, kernel_config.KernelConfig())[0] is None
+    assert security.lockdown(tmp_path, built("BPF")) == ("none", "")
+    forced = built("SECURITY_LOCKDOWN_LSM", "LOCK_DOWN_KERNEL_FORCE_INTEGRITY")
+    assert security.lockdown(tmp_path, forced) == ("integrity", "")
+    root = put("sys/kernel/security/lockdown", "none integrity [confidentiality]\n")
+    assert security.lockdown(root, forced) == ("confidentiality", "")
+
+
+def test_security_modules_are_asked_of_the_kernel_without_securityfs(put, tmp_path):
+    """6.8 and later tell by a system call; before, nobody knows."""
+    assert security.modules(tmp_path) == (None, security.NOT_MOUNTED)
+    assert security.modules(tmp_path, lambda: "lockdown,bpf") == ("lockdown,bpf", "")
+    assert security.modules(put("sys/kernel/security/lsm", "capability,bpf"))[0] == "capability,bpf"
 
 
 # ── limits and configuration ────────────────────────────────────────────────────
