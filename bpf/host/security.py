@@ -25,10 +25,12 @@ _SECCOMP = ("disabled", "strict", "filter")
 _CONTAINER = re.compile(r"kubepods|docker|containerd|libpod|crio|lxc|machine\.slice|garden", re.IGNORECASE)
 NOT_MOUNTED = "securityfs is not mounted"
 _LIST_MODULES = 461  # lsm_list_modules(2), kernel 6.8; the same number on every architecture but alpha
-_MODULES = {
-    100: "capability", 101: "selinux", 102: "smack", 103: "tomoyo", 104: "apparmor", 105: "yama",
-    106: "loadpin", 107: "safesetid", 108: "lockdown", 109: "bpf", 110: "landlock", 111: "ima", 112: "evm", 113: "ipe",
-}  # fmt: skip
+#: LSM_ID_*, in order from this number on.
+_FIRST_MODULE = 100
+_MODULES = (
+    *("capability", "selinux", "smack", "tomoyo", "apparmor", "yama", "loadpin", "safesetid", "lockdown"),
+    *("bpf", "landlock", "ima", "evm", "ipe"),
+)
 _FORCED = ("confidentiality", "integrity")
 
 
@@ -98,7 +100,8 @@ def _ask_modules() -> str:
     ids = (ctypes.c_uint64 * 64)()
     size = ctypes.c_uint32(ctypes.sizeof(ids))
     count = libc.syscall(_LIST_MODULES, ids, ctypes.byref(size), 0)
-    return ",".join(_MODULES.get(one, f"lsm_{one}") for one in ids[: max(0, count)])
+    named = dict(enumerate(_MODULES, _FIRST_MODULE))
+    return ",".join(named.get(one, f"lsm_{one}") for one in ids[: max(0, count)])
 
 
 def _namespace(root: Path, pid: str, kind: str) -> int | None:
