@@ -5,11 +5,13 @@ Not here: parsing a command line (``bpf.preflight.cli``), printing (``bpf.prefli
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from bpf.preflight import bpf_object, kernel_config, kernels
+from bpf.preflight.bpf_object import BpfFile
 from bpf.preflight.comparing import changes
 from bpf.preflight.judge import judge
 from bpf.preflight.kernel import Kernel
@@ -56,10 +58,15 @@ def check(wanted: Wanted) -> Answer:
     """
     kernel = find_kernel(wanted)
     objects = [one for path in wanted.objects for one in bpf_object.read_all(path)]
+    old = kernels.of_files([wanted.against]) if wanted.against is not None else None
+    return compare(objects, kernel, old)
+
+
+def compare(objects: Sequence[BpfFile], kernel: Kernel, old: Kernel | None) -> Answer:
+    """Judge all objects on a kernel; with what differs from another, where one is given."""
     verdicts = tuple(judge(one, kernel) for one in objects)
-    if wanted.against is None:
+    if old is None:
         return Answer(kernel=kernel.label, objects=verdicts)
-    old = kernels.of_files([wanted.against])
     before = [judge(one, old) for one in objects]
     differ: tuple[kernel_config.Difference, ...] = ()
     if old.config is not None and kernel.config is not None:
@@ -70,6 +77,7 @@ def check(wanted: Wanted) -> Answer:
         against=old.label,
         changed={new.path: tuple(changes(was, new)) for was, new in zip(before, verdicts, strict=True)},
         config=differ,
+        config_known=old.config is not None and kernel.config is not None,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -113,6 +114,16 @@ def of_release(release: str, root: Path = Path("/")) -> Kernel:
             fix="give a version (--kernel 6.1), an installed release, or --btf FILE",
         )
     return Kernel(label=f"kernel {release}, by its version alone", release=release)
+
+
+def newest_installed(root: Path = Path("/")) -> str:
+    """The newest release in /boot: what the next boot starts, as distributions set it up; empty for none."""
+    releases = [path.name.partition("-")[2] for path in (root / "boot").glob("vmlinuz-*")]
+    return max(releases, key=_numbers, default="")
+
+
+def _numbers(release: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", release)]
 
 
 def config_of(release: str, root: Path = Path("/"), *, here: bool = False) -> Config | None:

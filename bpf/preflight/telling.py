@@ -22,8 +22,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """All that one call of preflight found.
 
     Attributes:
-        config: Differences of the two kernels' configurations; empty without ``--against``.
-        changed: By object path, what changes from the old kernel; empty without ``--against``.
+        against: The kernel that it is compared with; empty for none.
+        config: Differences of the two kernels' configurations.
+        config_known: Whether both configurations are known, so that none means none.
+        changed: By object path, what changes from the old kernel; empty without another kernel.
     """
 
     kernel: str
@@ -31,6 +33,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     against: str = ""
     changed: dict[str, tuple[Changed, ...]] = {}
     config: tuple[Difference, ...] = ()
+    config_known: bool = False
 
     @property
     def outcome(self) -> Outcome:
