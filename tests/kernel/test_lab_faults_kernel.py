@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bpf.diagnoses.load_failure import LoadFailure
 from bpf.lab import lab
+from bpf.lab.faults import FAULTS
 from bpf.lab.rates import scrape_all
 
 pytestmark = pytest.mark.kernel
@@ -106,17 +108,42 @@ def test_the_unbounded_map_only_grows(started):
     assert grew(instance, 'bpf_map_entries{map="cache"}', 8000)
 
 
-def test_a_bad_program_ends_the_agent_with_the_verifier_s_words(started):
+def test_a_bad_program_is_refused_again_and_again_with_the_verifier_s_words(started):
     """The verifier's log is the evidence; an agent that went on without its program would hide it."""
     instance = started("bad-program")
-    assert instance.exit_code == 1
     text = Path(instance.log_file).read_text()
     assert "BEGIN PROG LOAD LOG" in text
     assert "invalid mem access 'map_value_or_null'" in text
+    assert until(lambda: Path(instance.log_file).read_text().count("trying again") > 1)
+    assert instance.alive
 
 
-def test_a_missing_capability_ends_the_agent_with_eperm(started):
+def test_rights_that_are_gone_for_good_show_as_eperm(started):
     """The kernel says no more than this; the agent must pass it on."""
-    instance = started("missing-capability")
-    assert instance.exit_code == 1
+    instance = started("dropped-capability")
     assert "Operation not permitted" in Path(instance.log_file).read_text()
+
+
+def test_who_runs_as_nobody_needs_a_place_that_nobody_may_enter(started, tmp_path):
+    """Told before anything is started, with the way out."""
+    tmp_path.parent.chmod(0o700)
+    with pytest.raises(lab.LabFailed, match="nobody") as error:
+        started("missing-capability")
+    assert "RUNBOOK_LAB" in error.value.fix
+    assert not lab.instances(tmp_path / "lab")
+
+
+def test_an_agent_is_started_anew_and_loads_what_it_may_by_then(started):
+    """What a supervisor or an operator does after a change."""
+    instance = started("bad-program")
+    config = Path(instance.config_file)
+    config.write_text(config.read_text().replace("bad_program: null-check", "bad_program:"))
+    again = lab.restart(instance)
+    assert again.pid != instance.pid
+    assert grew(again, RECEIVED, 100)
+
+
+@pytest.mark.parametrize("fault", sorted(name for name, one in FAULTS.items() if one.fails))
+def test_every_such_fault_has_a_cause_to_be_found(fault):
+    """The acceptance of the diagnosis goes by these names."""
+    assert FAULTS[fault].cause in LoadFailure.causes
