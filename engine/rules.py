@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from engine.amounts import WORDS, in_base_units
 from engine.guards import Answer, Rule, Situation
 from engine.text import count, several, size, span
 from engine.values import Change, Decision, Knob, Plan, Risk, Setting
 
 Otherwise = Literal["ask", "deny"]
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-#: Knob units → base units (bytes, seconds); others count as they are.
-_FACTORS: dict[str, float] = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "ns": 1e-9, "us": 1e-6, "ms": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -53,22 +51,29 @@ class Bounds(Rule):
         """Deny what lies outside."""
         for change in plan.changes:
             page = situation.host.page_bytes
-            after = in_base_units(change.after, change.knob, page)
-            if after is None:
+            least, most = self._limits(change.knob, page)
+            if least is None and most is None:
                 continue
-            least, most = self.limits.get(change.knob.name, (None, None))
-            own_least, own_most = (
-                in_base_units(bound, change.knob, page)
-                for bound in (change.knob.minimum, change.knob.maximum)
-            )
-            least = max((one for one in (least, own_least) if one is not None), default=None)
-            most = min((one for one in (most, own_most) if one is not None), default=None)
+            after = in_base_units(change.after, change.knob, page)
             values = {"after": after, "at_least": least, "at_most": most}
+            if after is None:
+                because = f"{change.after_text} can't be read as a number of {change.knob.unit}: its bounds can't be kept"
+                return self.says("ask", because, **values)
             if least is not None and after < least:
                 return self.says("deny", f"{change.after_text} is below the least allowed", **values)
             if most is not None and after > most:
                 return self.says("deny", f"{change.after_text} is above the most allowed", **values)
         return self.says("allow", "all values lie within their bounds")
+
+    def _limits(self, knob: Knob, page_bytes: int) -> tuple[float | None, float | None]:
+        """The narrower of the knob's own bounds and the policy's, in base units; None: no bound."""
+        least, most = self.limits.get(knob.name, (None, None))
+        own = (in_base_units(bound, knob, page_bytes) for bound in (knob.minimum, knob.maximum))
+        own_least, own_most = own
+        return (
+            max((one for one in (least, own_least) if one is not None), default=None),
+            min((one for one in (most, own_most) if one is not None), default=None),
+        )
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,15 @@ class StepFactor(Rule):
     name = "step"
 
     def judge(self, plan: Plan, situation: Situation) -> Decision:
-        """Compare before and after, where both are numbers above zero."""
-        del situation
-        factors = [factor for change in plan.changes if (factor := _factor(change)) is not None]
+        """Compare before and after, where both are numbers above zero; ask where one can't be read."""
+        page = situation.host.page_bytes
+        for change in plan.changes:
+            for value in (_before(change), change.after):
+                unread = value is not None and in_base_units(value, change.knob, page) is None
+                if unread and change.knob.unit not in WORDS:
+                    because = f"{value!r} can't be read as a number of {change.knob.unit}: the step can't be compared"
+                    return self.says("ask", because, at_most=self.most)
+        factors = [factor for change in plan.changes if (factor := _factor(change, page)) is not None]
         if not factors:
             return self.says("allow", "no step to compare", at_most=self.most)
         largest = max(factors)
@@ -143,7 +154,8 @@ class Budget(Rule):
         over = "this target" if target > self.per_target else "this machine" if host > self.per_host else ""
         if over:
             number = target if over == "this target" else host
-            because = f"it would be the {number}. change on {over} within {span(self.seconds)}"
+            allowed = self.per_target if over == "this target" else self.per_host
+            because = f"{several(number, 'change')} on {over} within {span(self.seconds)}; the policy says at most {allowed}"
             return self.says(self.otherwise, because, **values)
         return self.says("allow", f"{several(target, 'change')} here within {span(self.seconds)}", **values)
 
@@ -261,17 +273,14 @@ class Provable(Rule):
         return self.says("allow", "the goal is measured after it")
 
 
-def in_base_units(value: Setting, knob: Knob, page_bytes: int = 4096) -> float | None:
-    """A setting in bytes, seconds, cores or count; None when it is no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value * (page_bytes if knob.unit == "pages" else _FACTORS.get(knob.unit, 1.0))
+def _before(change: Change) -> Setting:
+    """What stands there; where nothing does, the agent's default."""
+    return change.knob.default if change.before is None else change.before
 
 
-def _factor(change: Change) -> float | None:
+def _factor(change: Change, page_bytes: int) -> float | None:
     """By how much a value grows or shrinks; None where that can't be said."""
-    before = change.knob.default if change.before is None else change.before
-    pair = [in_base_units(value, change.knob) for value in (before, change.after)]
+    pair = [in_base_units(value, change.knob, page_bytes) for value in (_before(change), change.after)]
     numbers = [value for value in pair if value is not None and value > 0]
     return max(numbers) / min(numbers) if len(numbers) == 2 else None
 

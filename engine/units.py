@@ -25,7 +25,7 @@ _BYTES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 _PER = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
-_NUMBER = r"[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_NUMBER = r"[0-9](?:_?[0-9])*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _PART = re.compile(rf"({_NUMBER})\s*([^\d\s_.]*)\s*")
 _RATE = re.compile(rf"({_NUMBER})\s*([kKMG]?)(?:\s*events?)?\s*/\s*(s|sec|min|m|h)")
 _LONGEST = 64  # characters; no quantity needs more
@@ -69,6 +69,11 @@ def share(value: object) -> float:
     if found > 1:
         raise UsageError(f"{value!r} is more than the whole", fix="write a share as 0.3 or 30%")
     return found
+
+
+def number(value: object) -> float:
+    """A plain number: ``3``, ``0.5``, ``100_000``."""
+    return _quantity(value, "number")
 
 
 def parse(text: str) -> tuple[float | int, Dimension] | None:

@@ -85,9 +85,7 @@ def test_the_greatest_risk_counts() -> None:
     assert greatest_risk("low", None, "high", "medium") == "high"
 
 
-@pytest.mark.parametrize(
-    ("after", "answer"), [(512, "allow"), (2048, "deny"), (2, "deny"), ("text", "allow")]
-)
+@pytest.mark.parametrize(("after", "answer"), [(512, "allow"), (2048, "deny"), (2, "deny"), ("text", "ask")])
 def test_bounds_of_the_knob(after: Setting, answer: str) -> None:
     """What the agent can't take is not tried."""
     assert judged(rules.Bounds({}), plan(after=after)) == answer
@@ -97,6 +95,50 @@ def test_bounds_of_the_policy_are_in_base_units() -> None:
     """64MiB in the policy bounds a knob that is written in KiB."""
     assert judged(rules.Bounds({"ring": (None, 300 * 1024)}), plan(after=512)) == "deny"
     assert judged(rules.Bounds({"ring": (None, 600 * 1024)}), plan(after=512)) == "allow"
+
+
+SIZED = Knob(name="ring", backend="fake", unit="bytes", minimum=4096, default="256KiB")
+TIMED = Knob(name="poll", backend="fake", unit="ms", maximum=300)
+
+
+@pytest.mark.parametrize(
+    ("knob", "after", "answer"),
+    [
+        (SIZED, "1MiB", "allow"),
+        (SIZED, "2MiB", "deny"),
+        (SIZED, "2M", "deny"),
+        (SIZED, "1KiB", "deny"),
+        (SIZED, "65536", "allow"),
+        (SIZED, "360ms", "ask"),
+        (SIZED, "a lot", "ask"),
+        (TIMED, "300ms", "allow"),
+        (TIMED, "360ms", "deny"),
+        (TIMED, "0.2s", "deny"),
+        (TIMED, "360", "deny"),
+        (Knob(name="ring", backend="fake", unit="text"), "a lot", "ask"),
+        (Knob(name="other", backend="fake", unit="text"), "a lot", "allow"),
+    ],
+)
+def test_bounds_of_a_value_written_with_its_unit(knob: Knob, after: Setting, answer: str) -> None:
+    """Most agents write `2MiB`; what can't be read is asked for, never let through."""
+    limits = {"ring": (None, 2.0**20), "poll": (0.25, None)}
+
+    assert judged(rules.Bounds(limits), plan(after=after, knob=knob)) == answer
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "answer"),
+    [
+        ("64KiB", "1MiB", "allow"),
+        ("64KiB", "2MiB", "ask"),
+        (None, "8MiB", "ask"),
+        ("64KiB", "much", "ask"),
+        ("much", "64KiB", "ask"),
+    ],
+)
+def test_step_of_values_written_with_their_unit(before: Setting, after: Setting, answer: str) -> None:
+    """A step is a step, however it is written."""
+    assert judged(rules.StepFactor(16), plan(before, after, SIZED)) == answer
 
 
 @pytest.mark.parametrize(("before", "after", "answer"), [(1, 16, "allow"), (1, 17, "ask"), (100, 1, "ask")])

@@ -1,7 +1,7 @@
 """Quantities as people write them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine import units
@@ -11,6 +11,7 @@ from engine.errors import UsageError
 @pytest.mark.parametrize(
     ("text", "value", "dimension"),
     [
+        ("1_000s", 1000.0, "duration"),
         ("10s", 10.0, "duration"),
         ("500ms", 0.5, "duration"),
         ("1h30m", 5400.0, "duration"),
@@ -28,7 +29,24 @@ def test_a_quantity_with_a_unit_is_read_in_base_units(text, value, dimension):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "s", "10x", "64M", "1KiB2KiB", "1h2KiB", "-5s", "ten", "1e999s", "9" * 99]
+    "text",
+    [
+        "",
+        "10",
+        "s",
+        "10x",
+        "64M",
+        "1KiB2KiB",
+        "1h2KiB",
+        "-5s",
+        "ten",
+        "1e999s",
+        "9" * 99,
+        "0_",
+        "1__0s",
+        "0_/s",
+        "1_%",
+    ],
 )
 def test_what_is_no_quantity_is_left_to_its_reader(text):
     """Guessing at `64M` would be wrong half of the time."""
@@ -43,7 +61,7 @@ def test_a_number_without_unit_is_in_base_units():
 
 
 @pytest.mark.parametrize(
-    "value", ["10MiB", "ten", True, None, -1, float("nan"), float("inf"), [1], "1" * 1000]
+    "value", ["10MiB", "ten", True, None, -1, float("nan"), float("inf"), [1], "1" * 1000, "0_"]
 )
 def test_a_wrong_duration_says_how_to_write_one(value):
     """The message must be enough to correct it."""
@@ -59,6 +77,10 @@ def test_a_share_beyond_the_whole_is_refused():
 
 
 @given(st.text(max_size=80))
+@example("0_")
+@example("0_s")
+@example("0_/s")
+@example("0_%")
 def test_no_text_breaks_the_reading(text):
     """What comes from a command line or an alert may be anything."""
     found = units.parse(text)

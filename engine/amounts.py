@@ -1,0 +1,52 @@
+"""What a setting amounts to, for comparing: bytes, seconds, cores or a count.
+
+One promise: text is read as the agent reads it, and what can't be read is None, never a guess.
+
+Not here: writing a setting (``remediations.knobs.units``), quantities of our own documents
+(``engine.units``).
+"""
+
+from __future__ import annotations
+
+import re
+
+from engine import units
+from engine.errors import UsageError
+from engine.values import Knob, Setting
+
+#: Knob units → base units (bytes, seconds); others count as they are.
+_FACTORS: dict[str, float] = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "ns": 1e-9, "us": 1e-6, "ms": 1e-3}
+_SIZES, _TIMES = {"bytes", "KiB", "MiB", "GiB", "pages"}, {"s", "ms", "us", "ns"}
+#: Settings that are no quantities: nothing about them is more or less.
+WORDS = {"text", "bool", "list"}
+#: ``64M``, ``2Gi``: powers of 1024, as every agent that we know of reads them.
+_LETTER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT])i?")
+
+
+def in_base_units(value: Setting, knob: Knob, page_bytes: int = 4096) -> float | None:
+    """A setting in bytes, seconds, cores or count; None when it is no number of the knob's unit.
+
+    Text is read as the agent reads it: ``2MiB``, ``360ms``; without a unit it is in the knob's own.
+    """
+    if knob.unit in WORDS:
+        return None
+    if isinstance(value, str):
+        return _read(value.strip(), knob, page_bytes)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value * (page_bytes if knob.unit == "pages" else _FACTORS.get(knob.unit, 1.0))
+
+
+def _read(text: str, knob: Knob, page_bytes: int) -> float | None:
+    """A setting that is written as text."""
+    dimension = "bytes" if knob.unit in _SIZES else "duration" if knob.unit in _TIMES else None
+    quantity = units.parse(text)
+    if quantity is not None:
+        return float(quantity[0]) if quantity[1] == dimension else None
+    if dimension == "bytes" and (match := _LETTER.fullmatch(text)):
+        return float(match[1]) * 1024.0 ** ("KMGT".index(match[2].upper()) + 1)
+    try:
+        number = units.number(text)
+    except UsageError:
+        return None
+    return in_base_units(number, knob, page_bytes)
