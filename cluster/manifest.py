@@ -39,7 +39,7 @@ def text_of(ref: Ref) -> str:
             raise ManifestWrong(
                 f"{file} is larger than {_MOST_BYTES >> 20} MiB", fix="name the manifest itself"
             )
-        return file.read_text("utf-8")
+        return file.read_bytes().decode("utf-8")  # its line breaks as they are
     except FileNotFoundError:
         beside = [one.name for one in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
         near = nearest(file.name, beside)

@@ -20,7 +20,7 @@ from engine.values import Cause
 SURE, LACKS, LIKELY, SUSPECT, MAYBE = 0.97, 0.8, 0.6, 0.4, 0.25
 _BPF = ("BPF", "PERFMON", "SYS_ADMIN")
 #: Default seccomp profiles let CAP_BPF call bpf() from here on (moby 43987, containerd 7301).
-_KNOWS_BPF = {"containerd": (1, 7), "docker": (23, 0), "cri-o": (1, 26)}
+_KNOWS_BPF = {"containerd": (1, 6, 9), "docker": (23, 0, 0)}
 
 
 def missing_capability(facts: PodFacts) -> Cause | None:
@@ -57,6 +57,7 @@ def missing_capability(facts: PodFacts) -> Cause | None:
             f"{facts.refused} loads were refused with EPERM" if facts.refused else "",
             "it does not start as root, so added capabilities do not survive exec" if facts.non_root else "",
             "hostUsers: false" if not facts.host_users else "",
+            f"its bounding set is {' '.join(sorted(facts.given)) or 'empty'}" if bare else "",
         ),
         speaks_against=kept(
             "its process has all of them in force: the specification was changed since it started"
@@ -64,6 +65,7 @@ def missing_capability(facts: PodFacts) -> Cause | None:
             else "",
         ),
         settles="grep Cap /proc/PID/status of its process on the node",
+        fix="securityContext.capabilities.add: what is missing, as the remediation security-context does",
     )
 
 
@@ -107,6 +109,7 @@ def seccomp(facts: PodFacts) -> Cause | None:
             else "",
         ),
         settles="runbook look load-failures on the node: it tells what a filter refused",
+        fix="a Localhost profile that lets bpf and perf_event_open through, or a runtime that knows CAP_BPF",
     )
 
 
@@ -137,6 +140,7 @@ def lsm(facts: PodFacts) -> Cause | None:
             f"AppArmor profile {facts.apparmor}" if local else "",
         ),
         settles="ausearch -m avc -c COMM, or dmesg | grep -i -e denied -e lockdown on the node",
+        fix="seLinuxOptions type spc_t, or a profile that allows bpf; lockdown ends with a reboot only",
     )
 
 
@@ -152,6 +156,7 @@ def unprivileged(facts: PodFacts) -> Cause | None:
         speaks_for=(f"sysctl kernel.unprivileged_bpf_disabled = {value}",),
         speaks_against=("with the capabilities that its programs need the sysctl does not matter",),
         settles="sysctl kernel.unprivileged_bpf_disabled on the node",
+        fix="give the container CAP_BPF; leave the sysctl",
     )
 
 
@@ -189,6 +194,7 @@ def memlock(facts: PodFacts) -> Cause | None:
         ),
         speaks_against=kept(f"{', '.join(others)} is missing besides" if others else ""),
         settles="grep 'locked memory' /proc/PID/limits on the node",
+        fix="capabilities.add: SYS_RESOURCE, or a kernel from 5.11 on",
     )
 
 
@@ -202,6 +208,7 @@ def btf(facts: PodFacts) -> Cause | None:
         confidence=LIKELY,
         speaks_for=("/sys/kernel/btf/vmlinux is not there",),
         settles="ls /sys/kernel/btf/vmlinux on the node",
+        fix="a kernel with CONFIG_DEBUG_INFO_BTF, or a BTF file that the agent is given",
     )
 
 
@@ -224,6 +231,7 @@ def platform(facts: PodFacts) -> Cause | None:
         ),
         speaks_against=kept(f"{facts.pods_ready:g} pods are ready" if facts.pods_ready else ""),
         settles="kubectl -n NAMESPACE get events --field-selector reason=FailedCreate",
+        fix="a namespace with pod-security.kubernetes.io/enforce=privileged, or the platform's exception",
     )
 
 
@@ -237,6 +245,7 @@ def host_pid(facts: PodFacts) -> Cause | None:
         confidence=LIKELY + 0.1,
         speaks_for=(facts.reason("host-pid"),),
         settles="its log: processes that it can't find; readlink /proc/PID/ns/pid on the node",
+        fix="hostPID: true",
     )
 
 
@@ -269,6 +278,7 @@ def _mount(facts: PodFacts, path: str, name: str, reading: str, words: str) -> C
             "its own root file system is read-only besides" if facts.read_only_root else "",
         ),
         settles=f"kubectl exec POD -- ls {path}",
+        fix=f"a hostPath volume of {path}",
     )
 
 
@@ -278,7 +288,7 @@ def _wants_rights(facts: PodFacts) -> bool:
 
 def _knows_cap_bpf(runtime: str) -> bool | None:
     """Whether a runtime's default seccomp profile knows CAP_BPF; None for one that we do not know."""
-    match = re.match(r"([a-z-]+)://v?(\d+)\.(\d+)", runtime)
+    match = re.match(r"([a-z-]+)://v?(\d+)\.(\d+)(?:\.(\d+))?", runtime)
     if match is None or match[1] not in _KNOWS_BPF:
         return None
-    return (int(match[2]), int(match[3])) >= _KNOWS_BPF[match[1]]
+    return tuple(int(part or 0) for part in match.groups()[1:]) >= _KNOWS_BPF[match[1]]

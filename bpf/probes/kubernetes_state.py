@@ -22,7 +22,7 @@ from engine.values import Field, Reading, Scalar
 
 Asked = TypeVar("Asked")
 
-_NO_SERVER = "a manifest file tells nothing of what runs"
+_NO_SERVER = "a manifest file tells nothing of pods, nodes and the namespace's rules"
 _REFUSED = ("FailedCreate", "FailedCreatePodSandBox")
 
 FIELDS: dict[str, Field] = {
@@ -58,10 +58,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def state(found: Found) -> State:
-    """Ask the server; of a manifest everything is unknown."""
+    """Ask the server; of a manifest there is nothing to be said."""
     server = found.cluster
     if server is None:
-        return State(readings={name: Reading(missing=_NO_SERVER) for name in FIELDS})
+        return State(readings={}, notes=(_NO_SERVER,))
     ask = _Asking()
     pods = ask(lambda: pods_of(found))
     nodes = _nodes_of(pods or [], ask(server.nodes) or [])

@@ -36,11 +36,17 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def balance(needs: Iterable[Need], given: Given) -> Balance:
-    """Split the needs by what the container is given."""
+    """Split the needs by what the container is given.
+
+    A capability that a greater one brings along, which is needed anyhow, counts as met.
+    """
+    wanted = tuple(needs)
+    named = frozenset(need.what for need in wanted if need.kind == "capability")
     met: list[Need] = []
     lacking: list[Need] = []
-    for need in needs:
-        (met if _is_met(need, given) else lacking).append(need)
+    for need in wanted:
+        brought = need.kind == "capability" and implied(need.what, named - {need.what})
+        (met if brought or _is_met(need, given) else lacking).append(need)
     return Balance(met=tuple(met), lacking=tuple(lacking))
 
 

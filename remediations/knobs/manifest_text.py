@@ -20,8 +20,6 @@ from remediations.knobs.backend import NotChanged
 from remediations.knobs.yaml_place import Key, deep_end, line_end, step_of
 from remediations.knobs.yaml_text import render
 
-_EMPTY = "tag:yaml.org,2002:null"
-
 
 def edited(file: str, text: str, index: int, container: str, after: Object) -> str:
     """The text in which the container of document ``index`` has these parts.
@@ -84,7 +82,7 @@ class _Edit:
         """The text with ``value`` at ``path``, of which only the last part may be new."""
         parent, key_node, node = self._descend(path)
         if node is not None:
-            return self._replaced(key_node, node, value)
+            return self._replaced(parent, key_node, node, value)
         if isinstance(parent, yaml.SequenceNode):
             return self._item(parent, value)
         return self._key(parent, str(path[-1]), value)
@@ -105,7 +103,7 @@ class _Edit:
                 raise self._refused(key_node, f"{part!r} is an alias (*)")
         return parent, key_node, node
 
-    def _replaced(self, key_node: Any, node: Any, value: Any) -> str:  # noqa: ANN401
+    def _replaced(self, parent: Any, key_node: Any, node: Any, value: Any) -> str:  # noqa: ANN401
         """A scalar, an empty value, or an empty collection made into ``value``."""
         start, end = node.start_mark.index, node.end_mark.index
         if not isinstance(node, yaml.ScalarNode) and node.value:
@@ -113,12 +111,11 @@ class _Edit:
         if not isinstance(value, dict | list):
             lead = " " if start == end else ""
             return self._text[:start] + lead + self._scalar(value) + self._text[end:]
-        if key_node is None or (node.tag == _EMPTY and start != end):
+        if key_node is None or parent.flow_style:
             return self._text[:start] + self._flow(value) + self._text[end:]
-        if not isinstance(node, yaml.ScalarNode):  # {} or []
-            return self._text[:start] + self._flow(value) + self._text[end:]
-        column = key_node.start_mark.column
-        return self._after(key_node.end_mark.index, self._block(value, column))
+        if start != end:  # {}, [] or null: it goes, and what comes stands below
+            self._text = self._text[:start].removesuffix(" ") + self._text[end:]
+        return self._after(key_node.end_mark.index, self._block(value, key_node.start_mark.column))
 
     def _key(self, parent: Any, name: str, value: Any) -> str:  # noqa: ANN401
         if parent.flow_style:

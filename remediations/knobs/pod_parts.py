@@ -65,8 +65,8 @@ def index_of(spec: Object, container: str) -> int:
 
 
 def text_of(parts: Object) -> str:
-    """Parts as text, the same for the same parts: what a change holds."""
-    return json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    """Parts as text: what a change holds. Order stays, so that what is shown is what is written."""
+    return json.dumps(parts, separators=(",", ":"))
 
 
 def of_text(text: object) -> Object:
