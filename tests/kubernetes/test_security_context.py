@@ -13,7 +13,7 @@ from bpf.probes.kubernetes import Kubernetes
 from cluster.targets import find
 from engine import loader
 from engine.errors import ChangedSince, ChangeFailed
-from engine.testing import FakeClock, FakeProbe, check_remediation, rehearse
+from engine.testing import FakeClock, FakeProbe, FakeWatcher, check_remediation, rehearse
 from engine.values import Case
 from remediations.security_context import SecurityContext
 
@@ -389,7 +389,7 @@ class Holder:
         self.target = find(ref)
 
 
-def run(ref, clock, **further):
+def run(ref, clock, inputs=None, **further):
     parts = [
         Kubernetes(),
         KubernetesPermission(),
@@ -401,7 +401,7 @@ def run(ref, clock, **further):
         loader.load(RUNBOOK).document,
         parts,
         Holder(ref),
-        given={"workload": "falco"},
+        given={"workload": "falco", **(inputs or {})},
         find=find,
         clock=clock,
         **further,
@@ -428,6 +428,27 @@ def test_the_runbook_takes_back_what_pods_do_not_become_ready_with(ref, store):
     assert any(
         plural == "daemonsets" and not dry for verb, plural, dry, *_ in store.requests if verb == "patch"
     )
+
+
+def test_privileged_waits_for_a_human_even_with_yes(ref, store):
+    """The last resort: allowed by the operator's input, and then still asked for."""
+    found = store.objects["daemonsets", "falco", "falco"]
+    context = {"capabilities": {"add": sorted(NEEDED)}}
+    found["spec"]["template"]["spec"]["containers"][0]["securityContext"] = context
+    store.run = lambda spec: (
+        None if spec["containers"][0]["securityContext"].get("privileged") else "still not permitted"
+    )
+    store.settle("daemonsets", found)
+    before = spec_of(store)
+
+    assert run(ref, FakeClock()).head.outcome == "unfixed"
+    assert run(ref, FakeClock(), {"allow_privileged": True}).head.outcome == "waiting"
+    assert spec_of(store) == before
+
+    watcher = FakeWatcher(answer=True)
+    assert run(ref, FakeClock(), {"allow_privileged": True}, watcher=watcher).head.outcome == "fixed"
+    assert [plan.risk for plan in watcher.asked] == ["high"]
+    assert spec_of(store)["containers"][0]["securityContext"] == context | {"privileged": True}
 
 
 def test_a_dry_run_writes_nothing(ref, store):
