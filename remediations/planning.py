@@ -171,7 +171,7 @@ def change(asked: Question[OptionsT], after: Setting, why: str) -> Change:
         before_text=before_text,
         after_text=units.say(after, knob.unit),
         why=why,
-        where=where(knob),
+        where=now.source if knob.backend == "bpf-variable" and now.source else where(knob),
     )
 
 
@@ -215,7 +215,7 @@ def _undo(made: Change, asked: Question[OptionsT]) -> str:
     now = asked.case.knobs.get(knob.name + LIVE) if made.live else asked.now
     place = now.source if now and now.source else where(knob)
     if knob.backend == "bpf-variable":
-        step = f"have the agent reload its configuration, or store {made.before} in {where(knob)}"
+        step = f"runbook undo (it stores {made.before} in {place}), or restart the agent: it ends with it"
     elif knob.backend == "cgroup":
         quota = now.raw.split()[0] if now and now.raw else "max" if place.endswith("cpu.max") else "-1"
         step = f"echo {quota} > {place}"

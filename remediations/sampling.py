@@ -1,8 +1,10 @@
 """Keep one event in N, so that the reader manages the rest.
 
-N' = N · λ / (0.7·μ), rounded up. Through the agent's BPF variable it is in force with the
-next event, needs no reload and goes with the agent; else through its configuration.
-Events are lost on purpose: temporary by nature, and a human is asked first.
+Against an overload N' = N · λ / (0.7·μ), against bursts N' = N · burst / (0.7·ring), rounded
+up. Through the agent's BPF variable it is in force with the next event, needs no reload and
+goes with the agent; else through its configuration. Events are lost on purpose: temporary by
+nature, and a human is asked first. Against bursts it is refused when it would leave out more
+than they lose.
 
 Touches: one variable, or one setting and a reload, or both.
 """
@@ -16,9 +18,10 @@ import msgspec
 
 from engine.errors import UsageError
 from engine.values import Change, Plan, Prediction
+from remediations import bursts
 from remediations.knob_change import KnobChange
 from remediations.options import says
-from remediations.overload import losses, overload
+from remediations.overload import Overload, losses, overload
 from remediations.planning import LIVE, KnobPlanner, Question, change, nothing, plan
 
 
@@ -46,32 +49,25 @@ class SamplingPlanner(KnobPlanner[Options]):
     kind = Options
 
     def decide(self, asked: Question[Options]) -> Plan:
-        """N from the overload, and the doors to set it through."""
+        """N from the bursts or the overload, and the doors to set it through."""
         doors = _doors(asked)
-        seen = overload(asked)
+        seen = bursts.bursts(asked) if asked.case.text("flow.pattern") == "bursts" else overload(asked)
         now = max(1.0, float(str(doors[0].current or 1)))
         most = min(asked.options.at_most, asked.bounds[1], now * (asked.options.factor or math.inf))
         wanted = math.ceil(now * seen.short_by)
         keep = min(wanted, int(most))
         if keep <= now:
             nothing(f"1 in {now:g} is kept, 1 in {wanted} would be needed and 1 in {most:g} is allowed")
-        arriving = seen.arriving * now / keep
-        why = f"{seen.arithmetic} times too much arrives; 1 in {keep} leaves {arriving:,.0f} events/s"
-        average = asked.number("flow.in_per_s") or seen.arriving
-        rate = Prediction(
-            measure="flow.in_per_s",
-            before=average,
-            after=average * now / keep,
-            unit="events/s",
-            at_most=True,
-            arithmetic=f"{average:,.0f} · {now:g} / {keep}",
-        )
+        if isinstance(seen, bursts.Bursts):
+            bursts.refuse_loss(seen, keep, 1 - now / keep)
+        rate = _rate(seen, now, keep)
+        why = f"{seen.arithmetic} times too much arrives; 1 in {keep} leaves {rate.after:,.0f} events/s"
         return plan(
             self.name,
             asked,
             tuple(_through(door, keep, why) for door in doors),
             f"keep 1 in {keep}: {why}",
-            (losses(asked, seen, arriving, seen.managed), rate),
+            (_losses(asked, seen, now / keep), rate),
             risk="medium",
             temporary=True,
             warnings=_warnings(asked, keep),
@@ -83,6 +79,24 @@ class Sampling(KnobChange):
 
     planner = SamplingPlanner()
     temporary = True
+
+
+def _rate(seen: Overload | bursts.Bursts, now: float, keep: int) -> Prediction:
+    """The events that will arrive, on average."""
+    return Prediction(
+        measure="flow.in_per_s",
+        before=seen.arriving,
+        after=seen.arriving * now / keep,
+        unit="events/s",
+        at_most=True,
+        arithmetic=f"{seen.arriving:,.0f} · {now:g} / {keep}",
+    )
+
+
+def _losses(asked: Question[Options], seen: Overload | bursts.Bursts, kept: float) -> Prediction:
+    if isinstance(seen, bursts.Bursts):
+        return bursts.losses(asked, seen, kept)
+    return losses(asked, seen, seen.arriving * kept, seen.managed)
 
 
 def _doors(asked: Question[Options]) -> list[Question[Options]]:

@@ -93,5 +93,5 @@ def where(knob: Knob) -> str:
     if knob.file:
         return f"{knob.file}: {knob.path}"
     if knob.backend == "bpf-variable":
-        return f"BPF variable {knob.path} (map {knob.map_id})"
+        return f"BPF variable {knob.path}" + (f" (map {knob.map_id})" if knob.map_id else "")
     return f"{knob.backend}: {knob.path or knob.name}"

@@ -34,6 +34,7 @@ class BpfVariable:
             value = bpf_map.load(variable)
         except RunbookError as error:
             return KnobValue(source=source, missing=f"{error.problem} ({error.fix})")
+        source = f"{source} (map {variable.map_id})"
         missing = f"{source} {_FIXED[0]}: {_FIXED[1]}" if variable.fixed else ""
         return KnobValue(value=value, raw=str(value), effective=value, source=source, missing=missing)
 
@@ -128,5 +129,6 @@ def _since(change: Change, value: int) -> ChangedSince:
     return ChangedSince(
         f"BPF variable {knob.path} is {value}; expected {change.before_text} or {change.after_text}."
         " Left as it is",
-        fix=f"if nobody meant it, have the agent reload its configuration (it was: {change.before_text})",
+        fix=f"if nobody meant it, restart the agent: it starts from its configuration"
+        f" (it was: {change.before_text})",
     )

@@ -167,8 +167,39 @@ def live_case(case_for, remedy, value=1, **options):
     live = Knob(name="sampling", backend="bpf-variable", path="sample_n", map_id=7, unit="one-in-n")
     knob = msgspec.structs.replace(knob, live=live)
     target = msgspec.structs.replace(case.target, knobs={**case.target.knobs, "sampling": knob})
-    now = KnobValue(value=value, raw=str(value), effective=value)
+    now = KnobValue(value=value, raw=str(value), effective=value, source="BPF variable sample_n (map 77)")
     return msgspec.structs.replace(case, target=target, knobs={**case.knobs, "sampling.live": now})
+
+
+BURST = {"pattern": "bursts", "burst_in_per_s": 2_000_000.0, "in_per_s": 20_000.0, "service_per_s": 50_000.0}
+
+
+def test_sampling_for_bursts_is_sized_by_the_ring_and_not_by_the_rate_inside(case_for):
+    """330 KB / (0.7 · 256 KiB) = 1.8 → 1 in 2; the 2,000,000/s of 4 ms would have said 1 in 58."""
+    remedy = Sampling()
+    flow = BURST | {"burst_bytes": 330_000.0, "dropped_ring_per_s": 11_000.0, "dropped_per_s": 11_000.0}
+    plan = remedy.plan(case_for(remedy, flow=flow))
+    assert plan.changes[0].after == 2
+    assert predicted(plan, "flow.in_per_s") == 10_000
+    assert "leaves 10,000 events/s" in plan.changes[0].why
+    assert predicted(plan, "flow.dropped_per_s") == 0
+
+
+@pytest.mark.parametrize(
+    ("flow", "reason"),
+    [
+        ({"burst_bytes": 700_000.0}, "would leave out 75% of the events, and 55% are lost now"),
+        ({"burst_bytes": 150_000.0}, "holds the largest burst seen"),
+        ({"burst_bytes": None}, "flow.burst_bytes is unknown"),
+    ],
+)
+def test_sampling_never_hides_more_than_the_bursts_lose(case_for, flow, reason):
+    """To lose 75 % on purpose instead of 55 % by chance is no help."""
+    remedy = Sampling()
+    lost = {"dropped_ring_per_s": 11_000.0, "dropped_per_s": 11_000.0}
+    plan = remedy.plan(case_for(remedy, flow=BURST | lost | flow))
+    assert not plan.changes
+    assert reason in plan.reason
 
 
 def test_sampling_goes_through_the_live_door_where_there_is_one(case_for):
@@ -176,6 +207,9 @@ def test_sampling_goes_through_the_live_door_where_there_is_one(case_for):
     remedy = Sampling()
     (live,) = remedy.plan(live_case(case_for, remedy)).changes
     assert (live.live, live.knob.backend, live.knob.reload.by) == (True, "bpf-variable", "none")
+    assert live.where == "BPF variable sample_n (map 77)"
+    by_hand = remedy.plan(live_case(case_for, remedy)).undo_by_hand
+    assert by_hand.startswith("runbook undo (it stores 1 in BPF variable sample_n (map 77)), or restart")
     both = remedy.plan(live_case(case_for, remedy, through="both")).changes
     assert [each.knob.backend for each in both] == ["bpf-variable", "yaml-file"]
     (config,) = remedy.plan(live_case(case_for, remedy, through="config")).changes
