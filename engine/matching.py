@@ -9,6 +9,7 @@ import fnmatch
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import PurePath
 
 from engine.processes import ProcessTable
 from engine.profiles import Match
@@ -68,6 +69,20 @@ def matching(match: Match, table: ProcessTable, held: dict[int, Held]) -> list[i
         unit = match.unit if "." in match.unit else f"{match.unit}.service"
         pids = [pid for pid in pids if any(f"/{unit}" in line for line in table.cgroups(pid).splitlines())]
     return pids
+
+
+def ours(pid: int, table: ProcessTable) -> bool:
+    """Whether a process is a ``runbook`` at work (a look loads BPF programs too), or a child of one.
+
+    Known by its command line: ``runbook …``, ``python …/runbook …`` or ``python -m engine.…``.
+    """
+    return any(_runbook(table.argv(one)) for one in (pid, table.parent(pid)) if one)
+
+
+def _runbook(argv: tuple[str, ...]) -> bool:
+    if argv[1:2] == ("-m",):
+        return argv[2:3] != () and argv[2].partition(".")[0] == "engine"
+    return any(PurePath(word).name == "runbook" for word in argv[:2])
 
 
 def _holds(objects: Iterable[BpfMap | BpfProgram], names: Iterable[str]) -> bool:

@@ -19,7 +19,7 @@ from typing import cast
 from engine import catalog, installed, knobs, profiles
 from engine.contracts import FindTarget
 from engine.errors import RunbookError, TargetAmbiguous, TargetGone, TargetNotFound, UsageError, nearest
-from engine.matching import Held, by_owner, matching, rings
+from engine.matching import Held, by_owner, matching, ours, rings
 from engine.placeholders import Placeholders, option
 from engine.processes import ProcessTable
 from engine.profiles import Config, Profile
@@ -55,8 +55,9 @@ class Finder:
             pids = [pid for pid in matching(profile.match, table, held) if pid not in taken]
             found += self._of_profile(profile, pids, table, held)
             taken.update(pids)
-        ours = os.getpid()
-        others = [pid for pid in held if pid not in taken and ours not in (pid, table.parent(pid))]
+        me = os.getpid()
+        others = [pid for pid in held if pid not in taken and me not in (pid, table.parent(pid))]
+        others = [pid for pid in others if not ours(pid, table)]
         generic = [target for pid in others if (target := _generic(pid, table, held[pid]))]
         return (*sorted(found, key=_order), *sorted(generic, key=_order))
 

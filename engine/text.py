@@ -99,6 +99,7 @@ _UNITS: dict[str, Callable[[float], str]] = {
     "s": span,
     "ns": lambda value: span(value / 1e9),
     "cores": _cores,
+    "count": count,
     "id": lambda value: str(int(value)),
     "moment": lambda value: time.strftime("%H:%M:%S", time.gmtime(value)),
 }

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from bpf.diagnoses import loss_limits, loss_rhythm
 from bpf.diagnoses.loss_facts import Facts, facts_of
-from bpf.diagnoses.wording import count, octets, share, span
+from bpf.diagnoses.wording import cores, count, octets, share, span
 from engine.values import Case, Cause, Verdict
 
 NAME = "event-loss"
@@ -72,8 +72,20 @@ def _sentence(facts: Facts, found: list[Cause]) -> str:
         if facts.arriving:
             lost += f" ({share(facts.dropped / facts.arriving)} of {count(facts.arriving)}/s)"
     if not found:
-        return f"{_capital(lost)}, but no known cause fits: see the numbers."
+        return f"{_capital(lost)}, but no known cause fits{_known(facts)}."
     return f"{_capital(lost)}: {found[0].sentence}."
+
+
+def _known(facts: Facts) -> str:
+    """What there is to go by when no cause fits."""
+    seen = [
+        "the reader's position can't be seen, so neither can its rhythm" if facts.ring is None else "",
+        f"the process used {cores(facts.cpu)}" if facts.cpu is not None else "",
+        f"its busiest thread waited for a CPU for {share(facts.waiting)} of the time"
+        if facts.waiting
+        else "",
+    ]
+    return f": {'; '.join(filter(None, seen))}" if any(seen) else ": see the numbers"
 
 
 def _calm(facts: Facts) -> str:

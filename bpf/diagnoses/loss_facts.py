@@ -23,6 +23,8 @@ LITTLE = 0.1
 HARDLY_FILTERED = 1.5
 #: A process that makes more than this many times the arrivals can't be their source.
 AT_MOST = 1.2
+#: Below this share of a core a process did no work at all.
+NO_WORK = 0.001
 #: Share of the time ready but without a CPU from which a thread is starved.
 STARVED = 0.2
 
@@ -55,6 +57,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     flat: float | None
     thread: float | None
     thread_name: str
+    cpu: float | None
     waiting: float | None
     quota: float | None
     throttled: float | None
@@ -97,6 +100,14 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     def ring_loses(self) -> bool:
         """The ring refuses events, by a count or by standing full uncounted."""
         return bool(self.dropped_ring) or (self.dropped_ring is None and self.ring_full)
+
+    @property
+    def idle_in_loss(self) -> bool:
+        """Positions can't be seen (a perf buffer), and nobody worked while it lost: nothing was read."""
+        still = self.cpu is not None and self.cpu < NO_WORK and (self.waiting or 0.0) < LITTLE
+        return (
+            self.moved is None and self.ring is None and not self.taken and still and bool(self.dropped_ring)
+        )
 
     @property
     def overloaded(self) -> bool:
@@ -147,6 +158,7 @@ def facts_of(case: Case) -> Facts:
         moved=None if moved is None else bool(moved),
         flat=case.number("flow.consumer_flat_longest_s"),
         thread=case.number("process.busiest_thread_cores"),
+        cpu=case.number("process.cpu_cores"),
         thread_name=case.text("process.busiest_thread") or "",
         waiting=case.number("process.runq_wait_share"),
         quota=case.number("process.cpu_quota_cores"),

@@ -9,7 +9,7 @@ Reasoning: ``docs/event-loss.md``.
 
 from __future__ import annotations
 
-from bpf.diagnoses.loss_facts import STARVED, WHOLE_CORE, Facts
+from bpf.diagnoses.loss_facts import NO_WORK, STARVED, WHOLE_CORE, Facts
 from bpf.diagnoses.wording import cores, count, kept, octets, share, span
 from engine.values import Cause
 
@@ -45,6 +45,8 @@ def behind_the_ring(f: Facts) -> Cause | None:
 
 def stuck(f: Facts) -> Cause | None:
     """The reader does not take anything at all."""
+    if f.idle_in_loss:
+        return _idle(f)
     if f.moved is not False or not f.ring_full:
         return None
     return Cause(
@@ -62,6 +64,27 @@ def stuck(f: Facts) -> Cause | None:
             f"its quota held it back in {share(f.throttled or 0.0)} of the periods" if f.squeezed else "",
         ),
         settles="see where the reader waits: the stacks of its threads, /proc/PID/task/*/wchan",
+    )
+
+
+def _idle(f: Facts) -> Cause:
+    """The same where positions can't be seen: a process that uses no CPU reads nothing."""
+    return Cause(
+        name="reader-stuck",
+        sentence=f"the agent used no CPU for the whole {span(f.window_s)} while its buffer lost events: "
+        "its reader takes nothing",
+        confidence=0.85 if f.window_s >= 3 and not f.squeezed else 0.5,
+        explains=f.ring_share,
+        speaks_for=kept(
+            f"the process used less than {cores(NO_WORK)}",
+            f"{count(f.dropped_ring)} events/s are lost at its buffer" if f.dropped_ring else "",
+        ),
+        speaks_against=kept(
+            "the reader's position can't be seen: this follows from its CPU alone",
+            "a window this short may lie within one sleep of a slow poll" if f.window_s < 3 else "",
+            f"its quota held it back in {share(f.throttled or 0.0)} of the periods" if f.squeezed else "",
+        ),
+        settles="whether it is stopped (state T in /proc/PID/stat) and where it waits: /proc/PID/task/*/wchan",
     )
 
 

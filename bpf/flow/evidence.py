@@ -23,8 +23,6 @@ from bpf.flow.readings import (
 from bpf.flow.reckoning import loss_readings
 from engine.values import Evidence
 
-NO_RING = "no ring buffer whose positions can be seen"
-
 
 def evidence_of(
     seen: Seen, target: str, started_at: float, ended_at: float, notes: Sequence[str]
@@ -38,7 +36,7 @@ def evidence_of(
     said = [*notes, *loss_readings(sheet, seen, pictures, record)]
     for name, about in FIELDS.items():
         if name not in sheet.readings and about.type != "rows":
-            sheet.put(name, None, about.unit, missing=NO_RING)
+            sheet.put(name, None, about.unit, missing=seen.no_ring)
     if len(pictures) > 1:
         name = pictures[0].ring.name
         said.append(f"fill, rhythm and bursts are those of {name}, the fullest of {len(pictures)} rings")

@@ -22,6 +22,8 @@ from engine.values import Reading, Scalar, Series
 
 #: Fewer received events than this can't teach a record size.
 ENOUGH_TO_LEARN = 100
+NO_RING = "no ring buffer whose positions can be seen"
+CUT_SHORT = "the window was cut short: too little was seen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Seen:
         dropped: Stage → count of losses there.
         payload_bytes: Size of one record without header, when fixed.
         epoch_offset: Seconds to add to the monotonic times to get epoch seconds.
+        no_ring: Why there are no rings, when there are none.
     """
 
     rings: tuple[RingSeen, ...]
@@ -67,6 +70,7 @@ class Seen:
     received: Tally | None = None
     payload_bytes: int | None = None
     epoch_offset: float = 0.0
+    no_ring: str = NO_RING
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,7 @@ def rate_readings(sheet: Sheet, seen: Seen, record: Record) -> None:
         _events(sheet, "accepted_per_s", Rate(accepted), record)
         _events(sheet, "out_per_s", Rate(taken), record)
     else:
-        none = "no ring buffer whose positions can be seen"
+        none = seen.no_ring
         for name in ("bytes_in_per_s", "bytes_out_per_s"):
             sheet.put(name, None, "bytes/s", missing=none)
         received = seen.received if seen.received and seen.received.known else None

@@ -14,7 +14,7 @@ import msgspec
 from bpf.flow.beside import Beside
 from bpf.flow.counting import Counters, Tally
 from bpf.flow.evidence import evidence_of
-from bpf.flow.readings import Seen
+from bpf.flow.readings import CUT_SHORT, NO_RING, Seen
 from bpf.flow.rings import Rings
 from bpf.flow.sampling import RingSamples
 from bpf.procfs import must_live
@@ -72,6 +72,7 @@ def _watch(target: Target, window: Window, rings: Rings, counters: Counters) -> 
         received=counters.received,
         payload_bytes=target.record_bytes,
         epoch_offset=offset,
+        no_ring=CUT_SHORT if rings.open else NO_RING,
     )
     notes = [*rings.notes, *counters.notes]
     evidence = evidence_of(seen, target.name, started_at, clock.now(), notes)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import typer
 
 from engine import text
 from engine.commands.printing import table
+from engine.evidence import unknown
 from engine.values import Evidence, Scalar
 
 _ROWS = 15
@@ -13,17 +16,23 @@ _ROWS = 15
 
 def tell(seen: Evidence) -> None:
     """Print all of a piece of evidence except its series."""
-    table(
-        ("reading", "value", "source"),
-        (
+    known = {name: reading for name, reading in seen.readings.items() if reading.value is not None}
+    if known:
+        table(
+            ("reading", "value", "source"),
             (
-                f"{seen.short}.{name}",
-                _cell(reading.value, reading.unit),
-                reading.missing or reading.source,
-            )
-            for name, reading in seen.readings.items()
-        ),
-    )
+                (
+                    f"{seen.short}.{name}",
+                    _cell(reading.value, reading.unit or text.unit_of(name)),
+                    reading.source,
+                )
+                for name, reading in known.items()
+            ),
+        )
+    for why, names in unknown(seen).items():
+        typer.echo(f"unknown: {text.plain(why)}")
+        listed = ", ".join(f"{seen.short}.{name}" for name in names)
+        typer.echo(textwrap.fill(text.plain(listed), 100, initial_indent="  ", subsequent_indent="  "))
     for name, rows in seen.tables.items():
         _tell_table(name, rows)
     for note in seen.notes:

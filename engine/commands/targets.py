@@ -30,9 +30,9 @@ def targets(
         emit({"targets": found, "notes": finder.notes})
         return
     head = ("name", "profile", "pids", "comm", "programs", "maps", "rings", "fill")
-    table(head, (_row(target, finder.inventory) for target in found)) if found else typer.echo(_NONE)
+    table(head, (row(target, finder.inventory) for target in found)) if found else typer.echo(_NONE)
     for target in found if explain else ():
-        _explain(target)
+        explain_one(target)
     for note in finder.notes:
         typer.echo(f"note: {text.plain(note)}", err=True)
 
@@ -40,17 +40,21 @@ def targets(
 _NONE = "no eBPF agent runs here; practise with: runbook lab start --fault burst"
 
 
-def _row(target: Target, inventory: Inventory | None) -> list[str]:
+def row(target: Target, inventory: Inventory | None) -> list[str]:
+    """One line of the table; ``?`` for what could not be listed, which a note explains."""
     pids = [str(process.pid) for process in target.processes]
     shown = ",".join(pids[:3]) + (",…" if len(pids) > 3 else "") or "stopped"
     comm = target.processes[0].comm if target.processes else "-"
-    counts = [str(len(ids)) for ids in (target.program_ids, target.map_ids, target.rings)]
+    held = (target.program_ids, target.map_ids, target.rings)
+    counts = [str(len(ids)) if ids or inventory is not None else "?" for ids in held]
     name = target.name if target.processes else target.ref
     return [name, target.profile, shown, comm, *counts, _fill(target, inventory)]
 
 
 def _fill(target: Target, inventory: Inventory | None) -> str:
     """How full its event rings are at this moment, the fullest; ``-`` where the kernel does not say."""
+    if inventory is None:
+        return "?"
     rings = [one for one in (inventory.maps if inventory else ()) if one.id in target.rings]
     fills = [
         ring.fill_bytes / ring.max_entries
@@ -60,8 +64,8 @@ def _fill(target: Target, inventory: Inventory | None) -> str:
     return text.share(max(fills)) if fills else "-"
 
 
-def _explain(target: Target) -> None:
-    """One target's addresses and its knobs with their present values."""
+def explain_one(target: Target) -> None:
+    """Print one target's addresses and its knobs with their present values."""
     typer.echo(f"\n{text.plain(target.name)}  ({text.plain(target.ref)})")
     places = {"settings": target.config_file, "metrics": target.metrics_url, "log": target.log_file}
     for name, place in places.items():
@@ -69,6 +73,8 @@ def _explain(target: Target) -> None:
     typer.echo(f"  {'own loss':<10} it can show {target.drop_visibility} of it")
     for knob in target.knobs.values():
         now = _value(knob, target)
+        if knob.live is not None:
+            now += f", live: {_value(knob.live, target)}"
         where = "" if now.startswith("unknown") else text.plain(_where(knob))
         typer.echo(f"  {knob.name:<18} {now:<16} {where}".rstrip())
 
@@ -87,5 +93,4 @@ def _value(knob: Knob, target: Target) -> str:
 
 
 def _where(knob: Knob) -> str:
-    live = " (also live)" if knob.live is not None else ""
-    return f"{knob.file}: {knob.path}{live}" if knob.file else f"{knob.backend} {knob.path}{live}".strip()
+    return f"{knob.file}: {knob.path}" if knob.file else f"{knob.backend} {knob.path}".strip()

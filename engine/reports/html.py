@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from engine import record, text
 from engine.errors import RunbookError
+from engine.evidence import unknown
 from engine.reports import charts, timeline
 from engine.reports.story import Story, tell
 
@@ -98,6 +99,7 @@ def _environment() -> Environment:
         "unit_of": text.unit_of,
         "tone": lambda word: TONES.get(word, "calm"),
         "drawing": _drawing,
+        "unknown": unknown,
         "code": _code,
     }
     return environment

@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from engine import record
+from engine.evidence import unknown
 from engine.values import Cost, Decision, Evidence, Plan, Target, Verdict
 
 #: States of a change that nothing is left of.
 _GONE = frozenset({"undone", "not-made"})
+#: So many readings are named of those that lack a value for the same reason.
+_NAMED = 4
 
 
 @dataclass(slots=True)
@@ -241,17 +244,21 @@ def _finish(story: Story, event: record.Applied | record.Settled) -> None:
 
 
 def _note_gaps(story: Story) -> None:
-    """What probes could not measure, each once."""
-    known = {(who, why) for who, why, _ in story.unseen}
-    for evidence in story.evidence:
-        gaps = [(f"{evidence.short}.{name}", reading.missing) for name, reading in evidence.readings.items()]
-        notes = [(evidence.probe, note) for note in evidence.notes]
-        for who, why in [gap for gap in gaps if gap[1]] + notes:
-            if (who, why) not in known:
-                known.add((who, why))
-                story.unseen.append((who, why, ""))
+    """What probes could not measure: each reason once, with the readings that it explains."""
+    gaps: dict[tuple[str, str], dict[str, None]] = {}  # (short, why) → names, in order
+    said: dict[tuple[str, str], None] = {}
+    for seen in story.evidence:
+        for why, names in unknown(seen).items():
+            gaps.setdefault((seen.short, why), {}).update(dict.fromkeys(names))
+        said.update(dict.fromkeys((seen.probe, note) for note in seen.notes))
     for verdict in story.verdicts:
-        for note in verdict.notes:
-            if (verdict.diagnosis, note) not in known:
-                known.add((verdict.diagnosis, note))
-                story.unseen.append((verdict.diagnosis, note, ""))
+        said.update(dict.fromkeys((verdict.diagnosis, note) for note in verdict.notes))
+    known = {(who, why) for who, why, _ in story.unseen}
+    told = [(_several(short, list(names)), why) for (short, why), names in gaps.items()]
+    story.unseen += [(who, why, "") for who, why in (*told, *said) if (who, why) not in known]
+
+
+def _several(short: str, names: list[str]) -> str:
+    """``flow.burst_s``; of many only the first: ``flow.fill_peak, flow.fill_mean and 30 more``."""
+    shown = ", ".join(f"{short}.{name}" for name in names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"

@@ -12,7 +12,7 @@ from functools import singledispatch
 from typing import Literal, NamedTuple
 
 from engine import record, text
-from engine.values import Evidence, Plan
+from engine.values import Evidence, Plan, Reading
 
 Mark = Literal["look", "goal", "cause", "plan", "change", "good", "bad", "skip", "note", "warn"]
 
@@ -49,8 +49,12 @@ def headline(evidence: Evidence) -> str:
     for name, label in wanted:
         reading = evidence.readings.get(name)
         if reading is not None and reading.value is not None:
-            shown.append(f"{text.plain(label)} {text.measure(reading.value, reading.unit)}")
+            shown.append(f"{text.plain(label)} {_value(name, reading)}")
     return " · ".join(shown[:_AT_MOST])
+
+
+def _value(name: str, reading: Reading) -> str:
+    return text.measure(reading.value, reading.unit or text.unit_of(name))
 
 
 def comparison(event: record.Compared) -> str:

@@ -9,7 +9,7 @@ import pytest
 from bpf.flow.counting import Counters, Tally
 from bpf.flow.evidence import evidence_of
 from bpf.flow.fields import FIELDS
-from bpf.flow.readings import RingSeen, Seen
+from bpf.flow.readings import CUT_SHORT, RingSeen, Seen
 from bpf.flow.simulate import Ring, pulses, simulate, steadily, wakes
 from bpf.probes.event_flow import EventFlow
 from bpf.procfs import must_live, started_ticks
@@ -143,6 +143,12 @@ def test_counters_alone_serve_where_no_ring_can_be_seen():
     assert flow.number("dropped_per_s") == pytest.approx(50)
     assert flow.number("fill_peak") is None
     assert flow.readings["fill_peak"].missing
+
+
+def test_a_window_that_was_cut_short_says_so_and_not_that_there_is_no_ring():
+    """53 ms after Ctrl-C nothing is known of a ring that is there."""
+    made = evidence(Seen(rings=(), no_ring=CUT_SHORT))
+    assert {made.readings[name].missing for name in ("fill_peak", "bytes_in_per_s", "samples")} == {CUT_SHORT}
 
 
 def test_every_reading_is_a_declared_field_and_every_field_has_a_reading():

@@ -100,6 +100,32 @@ def decide(
     return EventLoss().decide(Case(target=TARGET, evidence=seen))
 
 
+PERF_BUFFER = {
+    **dict.fromkeys(CALM),
+    "dropped_per_s": 265_000.0,
+    "dropped_ring_per_s": 265_000.0,
+    "drop_source": "kernel perf buffer losses",
+}
+
+
+def test_a_perf_buffer_that_loses_while_its_process_does_nothing_has_a_stuck_reader():
+    """Its positions can't be seen; a stopped process (SIGSTOP) must be named all the same."""
+    verdict = decide(PERF_BUFFER, {"cpu_cores": 0.0, "busiest_thread_cores": 0.0, "runq_wait_share": 0.0})
+    assert verdict.causes[0].name == "reader-stuck"
+    assert "used no CPU" in verdict.sentence
+    assert any("position can't be seen" in fact for fact in verdict.causes[0].speaks_against)
+
+
+def test_a_perf_buffer_with_a_reader_at_work_has_no_known_cause_but_what_is_known_is_told():
+    """'No cause fits' alone leaves a person where they were."""
+    verdict = decide(PERF_BUFFER, {"cpu_cores": 0.5})
+    assert not verdict.causes
+    assert "265,000 events/s are lost, but no known cause fits: the reader's position can't be seen" in (
+        verdict.sentence
+    )
+    assert "the process used 0.5 of a core" in verdict.sentence
+
+
 @pytest.mark.parametrize(
     ("cause", "flow", "process", "sources"),
     [

@@ -112,6 +112,24 @@ def test_a_profile_is_filled_in_for_the_process(lab):
     assert (target.rings, target.map_ids, target.program_ids, target.link_ids) == ((7,), (7, 8), (7,), (7,))
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("/usr/bin/python3", "/usr/bin/runbook", "look", "event-flow"),
+        ("/usr/bin/python3", "-m", "engine.cli", "undo", "--leases"),
+        ("runbook", "run", "events-dropped"),
+    ],
+)
+def test_a_runbook_at_work_and_its_children_are_no_agents(lab, argv):
+    """They hold BPF objects while they look; an operator who sees them listed thinks of an intruder."""
+    lab.process(20, comm="runbook", argv=argv)
+    lab.process(21, comm="python3", argv=("python3", "-I"), parent=20)
+    lab.process(22, comm="other", argv=("other", "--runbook"))
+    for pid in (20, 21, 22):
+        lab.holds(pid, number=pid)
+    assert [target.name for target in lab.finder().find_all()] == ["lab", "other:22"]
+
+
 def test_what_a_placeholder_can_not_find_leaves_the_field_empty(lab):
     """Half an address would be asked for, and its error would mislead."""
     assert lab.finder().find().health_url == ""
