@@ -176,52 +176,22 @@ def test_every_fault_of_the_lab_is_named_by_its_cause(place):
     assert named == {name: FAULTS[name].cause for name in SHOWN}
 
 
-#: An unprivileged user loads a socket filter, which only a sysctl forbids him.
-UNPRIVILEGED = """
-import ctypes, struct, time
-insns = ctypes.create_string_buffer(struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0), 16)
-licence = ctypes.create_string_buffer(b"GPL")
-words = (1, 2, ctypes.addressof(insns), ctypes.addressof(licence), 0, 0, 0, 0, 0, b"practice")
-attr = struct.pack("<IIQQIIQII16s", *words)
-attr = ctypes.create_string_buffer(attr.ljust(120, b"\\0"), 120)
-libc = ctypes.CDLL(None, use_errno=True)
-while True:
-    libc.syscall(321, 5, attr, 120)
-    time.sleep(0.2)
-"""
-
-
-@pytest.fixture
-def loader() -> Iterator[Callable[..., Target]]:
-    """loader(argv…): a process that goes on trying to load; a target that is only this process."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*argv: str) -> Target:
-        child = subprocess.Popen(
-            argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        started.append(child)
-        comm = Path(argv[-3] if "-c" in argv else argv[0]).name
-        return Target(name=comm, ref=comm, processes=(Process(pid=child.pid, comm=comm),))
-
-    yield start
-    for child in started:
-        os.killpg(child.pid, 9)
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("capability", "missing_capability"),
+        ("seccomp", "seccomp_or_container_policy"),
+        ("sysctl", "unprivileged_bpf_disabled"),
+    ],
+)
+def test_one_errno_is_told_apart_by_what_refuses(reason, cause):
+    """EPERM each time. A socket filter takes no capability at all, where the sysctl is 0."""
+    if reason == "sysctl" and Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text().strip() == "0":
+        pytest.skip("anybody may load socket filters here")
+    child = subprocess.Popen([sys.executable, str(Path(__file__).with_name("refused.py")), reason])
+    try:
+        target = Target(name=reason, ref=reason, processes=(Process(pid=child.pid, comm="refused"),))
+        assert verdict_on(target).causes[0].name == cause
+    finally:
+        child.kill()
         child.wait()
-
-
-def sysctl(name: str) -> int:
-    return int(Path("/proc/sys", name).read_text())
-
-
-def test_a_sysctl_is_told_from_a_capability(loader):
-    """A socket filter takes no capability at all, where the sysctl allows it."""
-    if os.uname().machine != "x86_64" or sysctl("kernel/unprivileged_bpf_disabled") == 0:
-        pytest.skip("anybody may load programs here, or the call has another number")
-    python = shutil.which("python3", path="/usr/bin:/bin")
-    if python is None:
-        pytest.skip("no python that nobody may run")
-    target = loader(
-        "setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", python, "-c", UNPRIVILEGED
-    )
-    assert verdict_on(target).causes[0].name == "unprivileged_bpf_disabled"

@@ -97,7 +97,8 @@ def build(extra: Iterable[tuple[Path, str]] = ()) -> bytes:
     for room in ROOMS:
         _tree(made, ROOT / room, f"work/{room}")
     _tree(made, ROOT / "tests/vm", "work/tests/vm")
-    made.copy(ROOT / "tests/kernel/failing.py", "work/tests/vm/failing.py")
+    for helper in ("failing.py", "refused.py"):
+        made.copy(ROOT / "tests/kernel" / helper, f"work/tests/vm/{helper}")
     for source, path in extra:
         made.copy(source, f"work/{path}")
     for program in programs:
