@@ -55,7 +55,7 @@ class FailedReserves:
 
 def supported() -> Support:
     """Whether this kernel lets failed reserves be counted. Tries it: 20 ms."""
-    here = usable()
+    here = usable(loading=True)
     if here.answer != "yes":
         return here
     try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from engine.errors import ProbeFailed
 from engine.values import Support
 
+KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 CAP_SYS_ADMIN = 21  # linux/capability.h; ids of others' objects need it, CAP_BPF is not enough
 _LIBBPF_OWN_ERRNO = 4000  # __LIBBPF_ERRNO__START
 _LOG_DEBUG = 2  # enum libbpf_print_level
@@ -143,14 +144,25 @@ def is_root() -> bool:
     return False
 
 
-def usable() -> Support:
-    """Whether BPF can be used here at all: the library, and the right."""
+def usable(*, loading: bool = False, btf: Path = KERNEL_BTF) -> Support:
+    """Whether BPF can be used here at all: the library, and the right.
+
+    Args:
+        loading: For programs of ours that are to be loaded: the kernel's type data too.
+        btf: Where those lie, for tests.
+    """
     try:
         library()
     except BpfError as error:
         return Support(answer="no", why=error.problem, fix=error.fix)
     if not is_root():
         return Support(answer="no", why="not root (CAP_SYS_ADMIN)", fix="run it as root: sudo runbook …")
+    if loading and not btf.exists():
+        return Support(
+            answer="no",
+            why=f"there is no {btf}, which our programs are fitted to the kernel by",
+            fix="runbook doctor says why it is not there",
+        )
     return Support(answer="yes", why="libbpf is here and we are root")
 
 

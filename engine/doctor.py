@@ -10,6 +10,7 @@ Not here: whether one agent can be changed (``runbook targets``), the probes' ow
 from __future__ import annotations
 
 import ctypes
+import gzip
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,11 +89,28 @@ def btf(root: Path = Path("/")) -> Support:
         return Support(answer="yes", why="/sys/kernel/btf/vmlinux is there")
     if not (root / "sys/kernel").exists():
         return Support(answer="unknown", why="/sys is not mounted", fix="mount -t sysfs sysfs /sys")
-    return Support(
-        answer="no",
-        why="this kernel was built without CONFIG_DEBUG_INFO_BTF",
-        fix="boot a kernel with it: grep CONFIG_DEBUG_INFO_BTF /boot/config-$(uname -r)",
-    )
+    missing = "/sys/kernel/btf/vmlinux is not there"
+    match _built_with_btf(root):
+        case True:
+            why = f"{missing}, though this kernel was built with CONFIG_DEBUG_INFO_BTF: something hides it"
+            return Support(answer="no", why=why, fix="give the container the host's /sys (read-only will do)")
+        case False:
+            why = "this kernel was built without CONFIG_DEBUG_INFO_BTF"
+            return Support(answer="no", why=why, fix="boot a kernel that was built with it")
+    why = f"{missing}: the kernel was built without CONFIG_DEBUG_INFO_BTF, or a container hides it"
+    return Support(answer="no", why=why, fix="look: grep CONFIG_DEBUG_INFO_BTF /boot/config-$(uname -r)")
+
+
+def _built_with_btf(root: Path) -> bool | None:
+    """What the running kernel's own configuration says; None when it can't be read."""
+    for place in (root / "proc/config.gz", root / f"boot/config-{os.uname().release}"):
+        try:
+            raw = place.read_bytes()
+        except OSError:
+            continue
+        lines = (gzip.decompress(raw) if place.suffix == ".gz" else raw).splitlines()
+        return b"CONFIG_DEBUG_INFO_BTF=y" in lines
+    return None
 
 
 def libbpf() -> Support:

@@ -84,7 +84,7 @@ def _idle(f: Facts) -> Cause:
             "a window this short may lie within one sleep of a slow poll" if f.window_s < 3 else "",
             f"its quota held it back in {share(f.throttled or 0.0)} of the periods" if f.squeezed else "",
         ),
-        settles="whether it is stopped (state T in /proc/PID/stat) and where it waits: /proc/PID/task/*/wchan",
+        settles="whether it is stopped (state T in /proc/PID/stat); where it waits: /proc/PID/task/*/wchan",
     )
 
 

@@ -143,8 +143,8 @@ class EventSources:
         self._proc = proc
 
     def supported(self, target: Target | None) -> Support:
-        """Needs root, and an attach point of the target that we can sit at too."""
-        here = usable()
+        """Needs root, BTF, and an attach point of the target that we can sit at too."""
+        here = usable(loading=True)
         if here.answer != "yes" or target is None:
             return here
         places = _places(target)

@@ -53,8 +53,8 @@ class LoadFailures:
     cpu_ceiling = 0.25
 
     def supported(self, target: Target | None) -> Support:  # noqa: ARG002 - the contract's
-        """Needs root, and tracepoints of system calls."""
-        return usable()
+        """Needs root, BTF, and tracepoints of system calls."""
+        return usable(loading=True)
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Trace for one window; say each failure as it comes."""

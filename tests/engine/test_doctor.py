@@ -1,5 +1,7 @@
 """What works on this machine, and what mends the rest."""
 
+import gzip
+
 import pytest
 
 from engine import catalog, doctor
@@ -51,6 +53,20 @@ def test_a_kernel_without_btf_is_a_no_with_the_option_to_look_for(tmp_path):
     """The operator needs the name of the kernel option, not of our loader's error."""
     answer = doctor.btf(a_root(tmp_path, btf=False))
     assert (answer.answer, "CONFIG_DEBUG_INFO_BTF" in answer.why) == ("no", True)
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("CONFIG_DEBUG_INFO_BTF=y", "something hides it"),
+        ("# CONFIG_DEBUG_INFO_BTF is not set", "was built without"),
+    ],
+)
+def test_btf_that_is_hidden_is_not_btf_that_was_left_out(tmp_path, option, why):
+    """A container without the host's /sys needs a mount, not another kernel."""
+    root = a_root(tmp_path, btf=False)
+    (root / "proc/config.gz").write_bytes(gzip.compress(f"CONFIG_BPF=y\n{option}\n".encode()))
+    assert why in doctor.btf(root).why
 
 
 def test_a_journal_that_can_be_made_is_a_yes_and_nothing_is_made(tmp_path):
