@@ -149,7 +149,7 @@ class BpfFile:
         for symbol in self._symbols:
             if symbol.type == elf.STT_FUNC and 0 < symbol.section < len(self._elf.sections):
                 section = self._elf.sections[symbol.section]
-                if section.flags & elf.SHF_EXECINSTR and symbol.value + symbol.size <= section.size:
+                if section.name in self.code and symbol.value + symbol.size <= len(self.code[section.name]):
                     yield symbol
 
     def _find_functions(self) -> dict[tuple[str, int], str]:

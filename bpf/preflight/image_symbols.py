@@ -18,6 +18,7 @@ _DIGITS = b"\0".join(b"%d" % digit for digit in range(10)) + b"\0"
 _FIRST_DIGIT = 0x30
 _BLOCK = 256  # symbols per marker
 _LONGEST = 600  # bytes of one packed name, with its length
+_LONGEST_TABLE = 8192  # bytes of all tokens
 _SURE = 16  # markers in a row are no accident
 _STRAY = 4
 _FARTHEST = 2 << 20
@@ -87,24 +88,30 @@ def _from_themselves(offsets: array[int], start: int, text: int) -> array[int] |
 
 
 def _tokens(kernel: bytes, digits: int) -> tuple[int, int, list[bytes]]:
-    """Start, end of the index, and the 256 tokens whose entry for "0" is at ``digits``."""
-    start = digits
-    for _ in range(_FIRST_DIGIT):
-        start = kernel.rfind(b"\0", 0, start - 1) + 1
-        if digits - start > 4096:
+    """Start, end of the index, and the 256 tokens whose entry for "0" is at ``digits``.
+
+    What stands before the first token is another table, so its length is taken from the index.
+    """
+    second = digits
+    for _ in range(_FIRST_DIGIT - 1):
+        second = kernel.rfind(b"\0", 0, second - 1) + 1
+        if digits - second > _LONGEST_TABLE:
             return 0, 0, []
-    parts = kernel[start : start + 8192].split(b"\0", 256)
-    if len(parts) < 257:
+    parts = kernel[second : second + _LONGEST_TABLE].split(b"\0", 255)
+    if len(parts) < 256:
         return 0, 0, []
-    tokens, offsets = parts[:256], [0]
-    for token in tokens:
+    offsets = [0]
+    for token in parts[:255]:
         offsets.append(offsets[-1] + len(token) + 1)
-    if offsets[255] > 0xFFFF:
-        return 0, 0, []
-    index = struct.pack("<256H", *offsets[:256])
-    end = start + offsets[256]
-    there = kernel.find(index, end, end + len(index) + 16)
-    return (start, there + len(index), tokens) if there >= 0 else (0, 0, [])
+    end = second + offsets.pop()
+    for at in range(end, end + 16):
+        if kernel[at : at + 2] == b"\0\0" and at + 512 <= len(kernel):
+            index = struct.unpack_from("<256H", kernel, at)
+            first = index[1]
+            if first and [one - first for one in index[1:]] == offsets:
+                start = second - first
+                return start, at + 512, [kernel[start : second - 1], *parts[:255]]
+    return 0, 0, []
 
 
 def _names(kernel: bytes, tokens_at: int, tokens: list[bytes]) -> tuple[int, list[str]]:
