@@ -19,7 +19,7 @@ import msgspec
 
 from engine.values import Plan, Prediction
 from remediations.knob_change import KnobChange
-from remediations.knobs.units import round_size, say_bytes
+from remediations.knobs.units import round_size, say_bytes, say_seconds
 from remediations.options import says
 from remediations.planning import FULL_CORE, KnobPlanner, Question, change, nothing, plan
 
@@ -139,8 +139,8 @@ def _holds_until(asked: Question[Options], need: Need) -> str:
         return ""
     seconds = need.planned / ((burst_rate - service) * record)
     return (
-        f", so bursts of {seconds:.2g} s ({say_bytes(need.planned)} /"
-        f" (({burst_rate:,.0f} − {service:,.0f})/s · {record:g} bytes))"
+        f", and lasts {say_seconds(seconds)} of a burst: {say_bytes(need.planned)} /"
+        f" (({burst_rate:,.0f} − {service:,.0f})/s · {record:g} bytes)"
     )
 
 

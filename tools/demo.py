@@ -1,7 +1,8 @@
 """``make demo``: an agent that loses events, found, mended and proven, on this machine's kernel.
 
 Starts the practice agent with bursts that its ring can't hold, shows the loss, runs
-``runbook run events-dropped`` and leaves its report as ``demo-report.html``. However it ends
+``runbook run events-dropped`` and leaves its report as ``demo-report.html``, or in the file that it is
+given (the tests', which must not overwrite a person's). However it ends
 (done, failed, Ctrl-C, SIGTERM), what it started is stopped and the machine is as before.
 Where BPF can't be used it says why and rehearses the same run from recorded evidence.
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 RUNBOOK = ROOT / ".venv/bin/runbook"
 STATE = ROOT / "build/demo"
 NAME = "demo"
-REPORT = Path("demo-report.html")
+REPORT = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-report.html")
 RECORDED = ROOT / "tests/rehearsals/events-dropped-burst.json"
 #: A journal and a lab of the demo's own: what else runs on the machine is not touched.
 ENVIRONMENT = {**os.environ, "RUNBOOK_STATE": str(STATE / "journal"), "RUNBOOK_LAB": str(STATE / "lab")}

@@ -112,7 +112,7 @@ def tell(recorded: Recorded, directory: Path, watcher: record.Watcher) -> record
     probes = [RecordedProbe(probe, recorded, stage) for _, probe in catalog.each("probe")]
     parts += [probe for probe in probes if probe.name in recorded.before]
     loaded = loader.load(loader.find(recorded.runbook))
-    tools = fake_tools(directory, parts, watcher=watcher, by=LABEL, find=lambda _ref: target)
+    tools = fake_tools(directory, parts, watcher=watcher, by=f"a {LABEL}", find=lambda _ref: target)
     with tools.journal:
         return run(
             Order(

@@ -16,7 +16,10 @@ from bpf.lab.rates import measure
 from engine.errors import RunbookError
 
 app = typer.Typer(
-    help="A small real eBPF agent to practise on, with faults to switch on.", no_args_is_help=True
+    help="A small real eBPF agent to practise on, with faults to switch on.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
 )
 
 

@@ -38,17 +38,30 @@ def runs(
 ) -> None:
     """List past and running runs, newest first."""
     with Journal.open(state, write=False) as journal:
-        found = [_row(run) for run in journal.runs(limit)]
+        found = [_row(run, undone=_undone(run, journal)) for run in journal.runs(limit)]
     if as_json:
         emit(found)
     elif found:
         head = ("id", "runbook", "target", "outcome", "started_at", "took")
-        table(head, ([str(row[name] or "-") for name in head] for row in found))
+        table(head, ([_cell(row, name) for name in head] for row in found))
     else:
         typer.echo("no runs yet; start one with: runbook run NAME")
 
 
-def _row(run: Run) -> dict[str, object]:
+def _cell(row: dict[str, object], name: str) -> str:
+    """A field for people."""
+    words = str(row[name] or "-")
+    return f"{words}, later undone" if name == "outcome" and row["later_undone"] else words
+
+
+def _undone(run: Run, journal: Journal) -> bool:
+    """Whether what a run had changed for the better was taken back after it."""
+    if run.head.outcome not in {"fixed", "mitigated"}:
+        return False
+    return all(one.state in {"undone", "not-made"} for one in journal.attempts(run.head.id))
+
+
+def _row(run: Run, *, undone: bool) -> dict[str, object]:
     """One run as ``runs`` lists it."""
     head = run.head
     took = None if head.ended_at is None else text.span(head.ended_at - head.started_at)
@@ -57,6 +70,7 @@ def _row(run: Run) -> dict[str, object]:
         "runbook": head.runbook,
         "target": head.target,
         "outcome": head.outcome or run.state,
+        "later_undone": undone,
         "started_at": text.moment(head.started_at),
         "ended_at": text.moment(head.ended_at),
         "took": took,

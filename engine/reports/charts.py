@@ -40,31 +40,43 @@ class Curve(NamedTuple):
 class Frame(NamedTuple):
     """A chart that is drawn whenever one of its series was sampled.
 
-    ``top``: the upper end of the axis, or None to let the samples decide.
+    ``top``: the upper end of the axis, or None to let the samples decide. ``reading``: the one that
+    tells the same of a whole window in one number.
     """
 
     title: str
     unit: str
     curves: tuple[Curve, ...]
     top: float | None = None
+    reading: str = ""
 
 
 class Chart(NamedTuple):
-    """A drawn chart. ``first`` and ``last``: the mean of its main curve in the first and last window."""
+    """A drawn chart. ``first`` and ``last``: its reading in the first and last window, as told elsewhere."""
 
     title: str
     svg: str
     curves: tuple[Curve, ...]
-    first: str
-    last: str
+    first: str = ""
+    last: str = ""
 
 
 FRAMES = (
-    Frame("Fill of the ring buffer", "share", (Curve("flow.fill", "fill", "fill"),), top=1.0),
-    Frame("Events lost", "events/s", (Curve("flow.dropped", "lost", "lost"),)),
-    Frame("Events in and out", "events/s", (Curve("flow.in", "in", "in"), Curve("flow.out", "out", "out"))),
-    Frame("CPU of the agent", "cores", (Curve("process.cpu", "CPU", "cpu"),)),
-    Frame("Memory of the agent", "bytes", (Curve("process.rss", "memory", "other"),)),
+    Frame("Fill of the ring buffer", "share", (Curve("flow.fill", "fill", "fill"),), 1.0, "flow.fill_peak"),
+    Frame("Events lost", "events/s", (Curve("flow.dropped", "lost", "lost"),), reading="flow.dropped_per_s"),
+    Frame(
+        "Events in and out",
+        "events/s",
+        (Curve("flow.in", "in", "in"), Curve("flow.out", "out", "out")),
+        reading="flow.in_per_s",
+    ),
+    Frame("CPU of the agent", "cores", (Curve("process.cpu", "CPU", "cpu"),), reading="process.cpu_cores"),
+    Frame(
+        "Memory of the agent",
+        "bytes",
+        (Curve("process.rss", "memory", "other"),),
+        reading="process.rss_bytes",
+    ),
 )
 
 
@@ -74,7 +86,12 @@ def draw(evidence: Sequence[Evidence], attempts: Sequence[Attempt], start: float
     marks = [(str(a.number), a.applied.at - start) for a in attempts if a.applied is not None]
     frames = [*FRAMES, *_others(windows)]
     known = [frame for frame in frames if any(curve.source in windows for curve in frame.curves)]
-    return [_chart(frame, windows, marks, start, end) for frame in known]
+    charts = [_chart(frame, windows, marks, start, end) for frame in known]
+    ends = [_ends(frame, windows, evidence) for frame in known]
+    return [
+        chart._replace(first=text.measure(first, frame.unit), last=text.measure(last, frame.unit))
+        for chart, (first, last), frame in zip(charts, ends, known, strict=True)
+    ]
 
 
 def _windows(evidence: Sequence[Evidence]) -> dict[str, list[Series]]:
@@ -122,9 +139,7 @@ def _chart(
     tree = chart.render_tree()
     _clean(tree, frame.title, [name for name, _ in pieces])
     _number(tree, [number for number, _ in marks])
-    main = windows[curves[0].source]
-    first, last = (text.measure(_figure(series, frame), frame.unit) for series in (main[0], main[-1]))
-    return Chart(frame.title, Xml.tostring(tree, encoding="unicode"), curves, first, last)
+    return Chart(frame.title, Xml.tostring(tree, encoding="unicode"), curves)
 
 
 def thin(series: Series, start: float, length: float) -> list[Sample]:
@@ -150,8 +165,21 @@ def ticks(length: float) -> list[float]:
     return [step * index for index in range(int(length / step) + 1)]
 
 
+def _ends(
+    frame: Frame, windows: dict[str, list[Series]], evidence: Sequence[Evidence]
+) -> tuple[float, float]:
+    """What a chart says of the first and the last window: its reading there, else from the samples."""
+    short, _, name = frame.reading.partition(".")
+    told = [seen.readings[name].value for seen in evidence if seen.short == short and name in seen.readings]
+    known = [float(value) for value in told if isinstance(value, int | float)]
+    if known:
+        return known[0], known[-1]
+    main = next(windows[curve.source] for curve in frame.curves if curve.source in windows)
+    return _figure(main[0], frame), _figure(main[-1], frame)
+
+
 def _figure(series: Series, frame: Frame) -> float:
-    """What a chart says of one window in one number: the peak of a share, else the mean."""
+    """One number of a series that no reading tells: the peak of a share, else the mean."""
     if frame.unit == "share":
         return max(series.values)
     return sum(series.values) / len(series.values)

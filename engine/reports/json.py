@@ -27,6 +27,7 @@ def document(run: record.Run) -> dict[str, object]:
         "outcome": head.outcome,
         "state": run.state,
         "sentence": story.sentence,
+        "later": story.later,
         "exit_code": exit_code(run),
         "started_at": text.moment(head.started_at),
         "ended_at": text.moment(head.ended_at),

@@ -55,6 +55,8 @@ def _head(story: Story) -> Iterator[str]:
     yield ""
     yield f"**{escape(story.sentence)}**"
     yield ""
+    if story.later:
+        yield f"**{escape(story.later)}**\n"
     took = text.span(story.ended_at - head.started_at)
     by = f" · by {escape(head.by)}" if head.by else ""
     yield f"{text.day_and_time(head.started_at)} · took {took}{by} · run {code(head.id)}"

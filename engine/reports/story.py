@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from engine import record
+from engine import record, text
 from engine.evidence import unknown
 from engine.values import Cost, Decision, Evidence, Plan, Target, Verdict
 
@@ -106,6 +106,7 @@ class Story:
     Attributes:
         unseen: What could not be seen: (who could not, why, what mends it).
         evidence: In the order of the windows.
+        later: What became of its changes after its end, in a sentence; empty while they stand.
     """
 
     run: record.Run
@@ -117,6 +118,7 @@ class Story:
     unseen: list[tuple[str, str, str]] = field(default_factory=list)
     told: list[record.Told] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
+    later: str = ""
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -158,7 +160,26 @@ def tell(run: record.Run) -> Story:
     for event in run.events:
         _place(story, event)
     _note_gaps(story)
+    story.later = _later(story)
     return story
+
+
+def _later(story: Story) -> str:
+    """Who took changes back after the run had ended, and when."""
+    words, ended, taken_up = "", False, None
+    for event in story.run.events:
+        match event:
+            case record.Ended():
+                ended = True
+            case record.Resumed():
+                taken_up = event
+            case record.Settled(state="undone") if ended and taken_up is not None:
+                part = " in part" if story.standing else ""
+                how = f" by {taken_up.by}" if taken_up.by else ""
+                if taken_up.doing == "lease-end":
+                    how = ", since the lease had ended"
+                words = f"Later undone{part}{how}: {text.day_and_time(event.at)}."
+    return words
 
 
 def _place(story: Story, event: record.Event) -> None:

@@ -49,6 +49,8 @@ def _wrap(words: str, indent: str = "", first: str | None = None) -> str:
 def _head(story: Story) -> Iterator[str]:
     head = story.run.head
     yield _wrap(f"{story.outcome.upper()}  {story.sentence}", "  ", "")
+    if story.later:
+        yield _wrap(story.later, "  ")
     on = f" on {head.target}" if head.target else ""
     yield _wrap(f"{head.runbook}{on}{f', host {head.host}' if head.host else ''}", "  ")
     took = text.span(story.ended_at - head.started_at)

@@ -1,6 +1,6 @@
 """Charts: samples and nothing else."""
 
-from engine import text
+from engine import record, text
 from engine.reports import charts, story
 from engine.values import Series
 from tests.samples import runs
@@ -48,6 +48,15 @@ def test_a_chart_brings_no_script_no_style_and_no_address():
 def test_a_series_no_frame_knows_gets_a_chart_of_its_own():
     """A stranger's probe is drawn too."""
     assert [chart.title for chart in drawn(runs.hostile_run())] == [text.plain(runs.EVIL)]
+
+
+def test_the_caption_is_the_reading_that_the_cause_and_the_goal_tell_too():
+    """The mean of what was drawn is another figure for the same thing, and people ask which is right."""
+    run = runs.burst_run()
+    first = next(e.evidence for e in run.events if isinstance(e, record.Seen))
+    lost = next(chart for chart in drawn(run) if chart.title == "Events lost")
+    assert lost.first == text.measure(first.readings["dropped_per_s"].value, "events/s")
+    assert lost.last == "0/s"
 
 
 def test_ticks_are_round_and_few():

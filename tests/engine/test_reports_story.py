@@ -1,8 +1,9 @@
 """A run's events, sorted into what people ask about."""
 
 import msgspec
+import pytest
 
-from engine import record
+from engine import record, reports
 from engine.reports import story
 from engine.values import Plan
 from tests.samples import runs
@@ -65,6 +66,31 @@ def test_an_intent_without_its_plan_still_shows():
     cut = next(e for e in runs.burst_run().events if isinstance(e, record.Intended))
     (alone,) = story.tell(record.Run(head=runs.head(), events=(cut,))).proposals
     assert alone.plan == Plan(remediation="poll-interval", changes=(cut.change,))
+
+
+def later(doing, by="root", *, numbers=(2,)):
+    """The run, taken up again after its end."""
+    run = runs.burst_run()
+    at = run.events[-1].at + 3600
+    more = [record.Settled(at=at + 1, attempt=number, state="undone", because="-") for number in numbers]
+    taken_up = record.Resumed(at=at, by=by, doing=doing)
+    return record.Run(head=run.head, events=(*run.events, taken_up, *more))
+
+
+@pytest.mark.parametrize(
+    ("doing", "words"),
+    [
+        ("undo", "Later undone by root: 2026-"),
+        ("lease-end", "Later undone, since the lease had ended: 2026-"),
+    ],
+)
+def test_a_run_whose_change_was_taken_back_afterwards_says_so_in_every_form(doing, words):
+    """FIXED in large letters over a change that is gone sends people away from a live problem."""
+    run = later(doing)
+    assert story.tell(run).later.startswith(words)
+    for form in ("text", "markdown", "html", "json"):
+        assert words.partition(":")[0] in " ".join(reports.render(run, form).split())
+    assert story.tell(runs.burst_run()).later == ""  # undone within the run: it tells that itself
 
 
 def test_a_story_survives_the_journal():

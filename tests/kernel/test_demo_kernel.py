@@ -28,10 +28,13 @@ def of_the_demo() -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_demo_that_is_stopped_leaves_the_machine_as_it_was(number):
+def test_a_demo_that_is_stopped_leaves_the_machine_as_it_was(number, tmp_path):
     """Somebody who presses Ctrl-C must not have to clean up."""
     demo = subprocess.Popen(
-        [sys.executable, ROOT / "tools/demo.py"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, ROOT / "tools/demo.py", tmp_path / "report.html"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     told = ""
     for line in demo.stdout:
