@@ -1,5 +1,8 @@
 """Which agents run here: profiles, processes and BPF owners put together."""
 
+import re
+import sys
+
 import pytest
 
 from engine import profiles
@@ -298,3 +301,51 @@ def test_shipped_profiles_are_right():
     """Each one loads and bears the name of its file."""
     for path in (shipped() / "agents").glob("*.yaml"):
         assert profiles.load(path).profile == path.stem
+
+
+# ── agents that are set up and do not run ───────────────────────────────────────
+
+
+@pytest.fixture
+def stopped(machine):
+    """A profile that says how to start its agent, and two configurations of which one is in use."""
+    start = 'start: {by: command, argv: ["{python}", -m, agent, "{file}"], settle: 3s}\n'
+    text = PROFILE.replace("reload:", start + "reload:", 1)
+    text = re.sub(
+        r"config: .*", f"config: {{argument: --config, installed: '{machine.root}/*/agent.yaml'}}", text
+    )
+    machine.profile(text)
+    for name in ("one", "two"):
+        (machine.root / name).mkdir()
+        machine.config("metrics: {port: 9435}\n", f"{name}/agent.yaml")
+    machine.process(10, argv=("agent", "--config", f"{machine.root}/one/agent.yaml"))
+    machine.holds(10)
+    return machine
+
+
+def test_one_that_does_not_run_is_found_by_its_configuration(stopped):
+    """Its programs did not load, so it ended: it is a target still, under the same ref as when it runs."""
+    file = f"{stopped.root}/two/agent.yaml"
+    target = stopped.finder().find(f"lab:{file}")
+    assert (target.ref, target.processes, target.config_file) == (f"lab:{file}", (), file)
+    assert target.metrics_url == "http://127.0.0.1:9435/metrics"
+    assert target.start.argv == (sys.executable, "-m", "agent", file)
+    assert target.start.settle_s == 3
+
+
+def test_one_that_runs_goes_before_those_that_do_not(stopped):
+    """Naming the profile alone means the running one; and it is not listed twice."""
+    finder = stopped.finder()
+    assert finder.find("lab").pid == 10
+    assert finder.find().pid == 10
+    assert [one.config_file for one in finder.stopped(finder.find_all())] == [
+        f"{stopped.root}/two/agent.yaml"
+    ]
+
+
+def test_without_a_way_to_start_it_nothing_is_found(lab):
+    """A configuration file alone is no agent."""
+    (lab.root / "proc" / "10" / "comm").write_text("other\n")
+    lab.maps, lab.programs, lab.links = [], [], []
+    with pytest.raises(TargetNotFound):
+        lab.finder().find(f"lab:{lab.root}/agent.yaml")
