@@ -27,6 +27,8 @@ _END = re.compile(
     r"\s*(?:processed \d+ insns?|verification time \d+|stack depth \d|max_states|"
     r"-- END PROG LOAD LOG|libbpf: -- END)"
 )
+#: Heads the report that kernels from 7.x on put behind the complaint.
+_REPORT = "Verification failed: "
 _PROCESSED = re.compile(r"processed (\d+) insns?(?: \(limit (\d+)\))?")
 _NAMED = re.compile(r"\bR(\d{1,2})\b")
 _PREFIX = re.compile(r"^(?:libbpf: |level=\w+ msg=\"|\d{4}[-/]\S+ \S+ )")
@@ -34,7 +36,8 @@ _PREFIX = re.compile(r"^(?:libbpf: |level=\w+ msg=\"|\d{4}[-/]\S+ \S+ )")
 _HARMLESS = re.compile(
     r"\s*(?:R1 type=ctx expected=fp|reg type unsupported for arg#|func#\d+ @\d+|arg#\d+ reference type\(|"
     r"last_idx|regs=|parent |mark_precise|verifying |validating |from \d+ to |propagating|Live regs|"
-    r"\d+: safe|caller:|callee:|returning from callee|to caller at|btf_vmlinux is malformed|$)",
+    r"\d+: safe|caller:|callee:|old state:|cur state:|returning from callee|"
+    r"to caller at|btf_vmlinux is malformed|$)",
     re.IGNORECASE,
 )
 
@@ -85,6 +88,10 @@ def read_lines(lines: Sequence[str]) -> Refusal | None:
     bare = [_PREFIX.sub("", line) for line in lines]
     ends = [index for index, line in enumerate(bare) if _END.match(line)]
     end = ends[-1] if ends else len(bare)
+    reports = [index for index, line in enumerate(bare[:end]) if line.startswith(_REPORT)]
+    if reports and not any(_INSTRUCTION.match(line) for line in bare[reports[-1] : end]):
+        end = reports[-1]
+        ends = ends or [end]
     last = next((index for index in range(end - 1, -1, -1) if _INSTRUCTION.match(bare[index])), None)
     complaints = [index for index in range(0 if last is None else last, end) if _is_message(bare[index])]
     if not complaints:

@@ -102,7 +102,7 @@ def _labels(line: str) -> Iterator[str]:
     if "find kernel btf" in line and _NO_BTF.search(line):
         yield "@no-kernel-btf"
     if "/sys/kernel/" in line and (path := _TRACING.search(line)) and _ABSENT.search(line):
-        yield "@no-event" if (path[1] or "").count("/") >= 3 else "@no-tracefs"
+        yield "@no-event" if (path[1] or "").count("/") >= 2 else "@no-tracefs"
     if "n_drops" in line:
         drops = {name: int(count) for name, count in _FALCO.findall(line)}
         if drops.get("pf", 0) and not any(

@@ -31,6 +31,8 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 #: Instructions and states of a verifier log: many lines, none of which is a message.
 _INSTRUCTION = re.compile(r"\s*(?:\d{1,7}: (?:\([0-9a-f]{2}\)|R\d)|; |R\d=|from \d+ to \d+)")
+#: One instruction of a verifier's log.
+_STEP = re.compile(r"\d: \([0-9a-f]{2}\) ")
 #: Stems of which a line has one when it may say why something failed.
 _SPEAKING = (
     "err",
@@ -98,7 +100,11 @@ class Text:
     @property
     def is_verifier_log(self) -> bool:
         """Whether it holds instructions or the end of a verifier's log."""
-        return " insns" in self.joined or "-- begin prog load log" in self.joined or ": (" in self.joined
+        return (
+            " insns" in self.joined
+            or "-- begin prog load log" in self.joined
+            or _STEP.search(self.joined) is not None
+        )
 
     def line_at(self, position: int) -> int:
         """Index of the line that a position of ``joined`` lies in."""

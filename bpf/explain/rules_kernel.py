@@ -101,7 +101,7 @@ RULES: tuple[Rule, ...] = (
             "unable to mount … debugfs",
             "unable to mount … tracefs",
         ),
-        speaks={TRACEFS: 6, TARGET: -1},
+        speaks={TRACEFS: 6, CONFIG: 1.5, TARGET: -1},
         means="The trace file system isn't mounted where the agent runs (containers often lack it).",
         source="Linux Documentation/trace/ftrace.rst",
     ),
@@ -326,6 +326,7 @@ RULES: tuple[Rule, ...] = (
         speaks={OLD: 4},
         means="The kernel is older than what the agent uses.",
         source="bcc docs/kernel-versions.md",
+        unless=("no btf found", "no btf for"),
     ),
     Rule(
         when=("kernel unsupported|unsupported by kernel|kernel not supported",),

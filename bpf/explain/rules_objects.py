@@ -103,7 +103,7 @@ RULES: tuple[Rule, ...] = (
             "not a multiple of page size|multiple of the page size|multiple of page size",
             "must be a power of two|power of 2|power of two",
         ),
-        speaks={CREATE: 4, ARCH: 2.5},
+        speaks={CREATE: 5.5, ARCH: 2},
         means=(
             "The size of a ring must be a power of two and a multiple of the page size, which isn't 4 "
             "KiB everywhere."
@@ -132,7 +132,7 @@ RULES: tuple[Rule, ...] = (
             "attach limit|too many programs|max number of",
             "maximum number of … kprobe",
             "too many … kprobes",
-            "thousands of kprobes|multi kprobe|kprobe_multi|kprobe.multi",
+            "thousands of kprobes",
             "trampoline … e2big",
         ),
         speaks={LIMIT: 4.5},

@@ -287,7 +287,7 @@ RULES: tuple[Rule, ...] = (
             "too complex … verifier",
             "verifier … too complex",
             "complexity limit",
-            "instruction limit",
+            "instruction limit of|instruction limit is|the instruction limit|instruction limit exceed",
             "million instructions|1m instructions|1000000 insn",
             "potentially unbounded loop|unbounded loop",
             "too many subprogs|too many subprograms",

@@ -14,7 +14,17 @@ from functools import cache
 from typing import NamedTuple
 
 from bpf import verifier
-from bpf.explain import host_rules, rules_kernel, rules_objects, rules_rights, rules_running, rules_verifier
+from bpf.explain import (
+    host_rules,
+    rules_hints,
+    rules_kernel,
+    rules_libraries,
+    rules_objects,
+    rules_reports,
+    rules_rights,
+    rules_running,
+    rules_verifier,
+)
 from bpf.explain.causes import CAUSES
 from bpf.explain.features import features
 from bpf.explain.reading import Text
@@ -23,12 +33,18 @@ from engine.values import Cause, Scalar
 
 RULES: tuple[Rule, ...] = (
     *rules_verifier.RULES,
+    *rules_reports.RULES,
+    *rules_reports.REPORT,
     *rules_rights.RULES,
     *rules_kernel.RULES,
     *rules_objects.RULES,
+    *rules_libraries.RULES,
     *rules_running.RULES,
+    *rules_hints.RULES,
 )
-_VERIFIER = frozenset(id(rule) for rule in rules_verifier.RULES)
+_VERIFIER = frozenset(id(rule) for rule in (*rules_verifier.RULES, *rules_reports.RULES))
+#: Below so many points of the likeliest cause the priors speak as well.
+QUIET = 2.0
 #: What a verifier's message counts that isn't the last one of its log.
 BESIDE = 0.4
 #: Each further row for the same cause counts this much less than the one before.
@@ -70,15 +86,7 @@ def explain(text: str, host: Mapping[str, Scalar] | None = None) -> tuple[Cause,
 def explain_text(text: Text, host: Mapping[str, Scalar] | None = None) -> tuple[Cause, ...]:
     """As ``explain``, of a text that is already bounded."""
     host = host or {}
-    spoken = speak(text, host)
-    refusal = verifier.read_lines(text.lines) if text.is_verifier_log else None
-    if refusal is not None and not any(id(one.rule) in _VERIFIER for one in spoken):
-        spoken.append(Spoken(rules_verifier.UNKNOWN_COMPLAINT, refusal.line))
-    heard: dict[str, list[tuple[float, Spoken]]] = {}
-    for one in spoken:
-        beside = refusal is not None and id(one.rule) in _VERIFIER and one.line != refusal.line
-        for cause, points in one.rule.speaks.items():
-            heard.setdefault(cause, []).append((points * BESIDE if beside else points, one))
+    heard = _hear(text, host)
     sayings = host_rules.judge(host, text.joined, heard) if host else ()
     totals = {cause: _total(points for points, _ in rows) for cause, rows in heard.items()}
     for saying in sayings:
@@ -93,12 +101,32 @@ def explain_text(text: Text, host: Mapping[str, Scalar] | None = None) -> tuple[
     )
 
 
-def speak(text: Text, host: Mapping[str, Scalar] | None = None) -> list[Spoken]:
+def _hear(text: Text, host: Mapping[str, Scalar]) -> dict[str, list[tuple[float, Spoken]]]:
+    """Cause → the rows that speak for or against it, with their points in this text."""
+    spoken = speak(text, host)
+    refusal = verifier.read_lines(text.lines) if text.is_verifier_log else None
+    if refusal is not None and not any(id(one.rule) in _VERIFIER for one in spoken):
+        spoken.append(Spoken(rules_verifier.UNKNOWN_COMPLAINT, refusal.line))
+    heard: dict[str, list[tuple[float, Spoken]]] = {}
+    for one in spoken:
+        beside = refusal is not None and id(one.rule) in _VERIFIER and one.line != refusal.line
+        for cause, points in one.rule.speaks.items():
+            heard.setdefault(cause, []).append((points * BESIDE if beside else points, one))
+    loudest = max((_total(points for points, _ in rows) for rows in heard.values()), default=0.0)
+    for one in speak(text, host, rules_hints.PRIORS) if loudest < QUIET else ():
+        for cause, points in one.rule.speaks.items():
+            heard.setdefault(cause, []).append((points, one))
+    return heard
+
+
+def speak(
+    text: Text, host: Mapping[str, Scalar] | None = None, rules: tuple[Rule, ...] = RULES
+) -> list[Spoken]:
     """The rows that speak in a text, each with its first line."""
     kernel = (host or {}).get("kernel_version")
     facts = features(text.lower, int(kernel) if isinstance(kernel, int | float) else None)
     spoken = []
-    for rule in RULES:
+    for rule in rules:
         line = _first_line(rule.when, text, facts)
         if line is None:
             continue
