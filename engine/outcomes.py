@@ -102,7 +102,12 @@ def _unfixed(scene: Scene, names: str) -> str:
 
 
 def _reasons(scene: Scene) -> str:
-    reasons = [f"{step.remediation}: {turned.because}" for step, turned in scene.turned if turned.because]
+    """Why nothing was done, each reason once with the remediations that gave it."""
+    given: dict[str, list[str]] = {}
+    for step, turned in scene.turned:
+        if turned.because:
+            given.setdefault(turned.because, []).append(step.remediation)
+    reasons = [f"{_listed(names)}: {because}" for because, names in given.items()]
     return f" ({'; '.join(reasons)})" if reasons else ""
 
 

@@ -134,6 +134,8 @@ class KnobPlanner(ABC, Generic[OptionsT]):
 
     def lacking(self, target: Target) -> str:
         """Why there is no knob to turn on this target."""
+        if target.profile == "generic":
+            return f"{target.name} has no profile, so where its settings are is unknown: docs/first-agent.md"
         known = ", ".join(sorted(target.knobs)) or "none"
         return f"{target.name} has no knob {self.knob!r} (its profile {target.profile}: {known})"
 

@@ -126,3 +126,10 @@ def test_a_format_has_one_name_and_short_forms():
     assert reports.format_named("MD") == "markdown"
     with pytest.raises(UsageError, match="no report format"):
         reports.format_named("pdf")
+
+
+def test_only_numbers_keep_to_one_line_in_the_evidence():
+    """On a phone a long text that may not wrap leaves one letter's width for the names."""
+    report = reports.render(runs.burst_run(), "html")
+    assert '<td class="word">bursts</td>' in report
+    assert '<td class="number">256 KiB</td>' in report

@@ -90,6 +90,15 @@ def test_a_ring_on_large_pages_is_a_power_of_two_of_them(case_for):
     assert plan.changes[0].after == "512KiB"
 
 
+def test_an_agent_without_a_profile_is_told_to_get_one(case_for, agent):
+    """'Has no knob' sends people looking for a setting; what lacks is the profile."""
+    bare = msgspec.structs.replace(agent.target, profile="generic", knobs={})
+    reasons = {remedy.plan(case_for(remedy, target=bare)).reason for remedy in (RingBufferSize(), Sampling())}
+    assert reasons == {
+        "agent has no profile, so where its settings are is unknown: docs/first-agent.md"
+    }  # one reason: the outcome names it once
+
+
 # ── poll-interval ──
 
 
