@@ -9,7 +9,6 @@ Not here: what is known of a kernel (``bpf.preflight.kernel``).
 from __future__ import annotations
 
 import functools
-import platform
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,7 +31,7 @@ def running(root: Path = Path("/"), *, tried: Callable[[str], Support | None] = 
     Raises:
         UsageError: It has no BTF.
     """
-    release = platform.release() if root == Path("/") else ""
+    release = _line(root / "proc/sys/kernel/osrelease")
     path = root / "sys/kernel/btf/vmlinux"
     if not path.exists():
         raise UsageError(
@@ -52,6 +51,14 @@ def running(root: Path = Path("/"), *, tried: Callable[[str], Support | None] = 
         tried=tried,
         event=lambda name: _event(root, name),
     )
+
+
+def _line(path: Path) -> str:
+    """A small file's text; empty when it can't be read."""
+    try:
+        return path.read_text("ascii", "replace").strip()
+    except OSError:
+        return ""
 
 
 def of_files(paths: list[Path], release: str = "", root: Path = Path("/")) -> Kernel:
