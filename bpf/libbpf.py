@@ -183,10 +183,6 @@ class BpfObject:
         pointer = library().bpf_object__find_map_by_name(self._pointer, name.encode())
         return MapHandle(check_pointer(pointer, f"{self.path.name} has no map {name}"), name)
 
-    def has_map(self, name: str) -> bool:
-        """Whether the object has this map (the compiler leaves empty sections out)."""
-        return bool(library().bpf_object__find_map_by_name(self._pointer, name.encode()))
-
     def _keep(self, pointer: int | None, what: str) -> Link:
         link = Link(check_pointer(pointer, what))
         self._links.append(link)

@@ -233,10 +233,6 @@ class Journal:
             rows = self._db.execute(tables.LEASES, (now,)).fetchall()
         return [attempt_of(row) for row in rows]
 
-    def unfinished(self) -> list[Run]:
-        """Runs that neither ended nor are being worked on, newest first; without their events."""
-        return [run for run in self.runs() if run.state == "interrupted"]
-
     def verify(self) -> list[chain.Damage]:
         """Every place where the journal is not what was written; empty when it is whole."""
         with explained(self.directory):

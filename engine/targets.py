@@ -18,7 +18,7 @@ from typing import cast
 
 from engine import catalog, installed, knobs, profiles
 from engine.contracts import FindTarget
-from engine.errors import RunbookError, TargetAmbiguous, TargetGone, TargetNotFound, UsageError, nearest
+from engine.errors import RunbookError, TargetAmbiguous, TargetNotFound, UsageError, nearest
 from engine.matching import Held, by_owner, matching, ours, rings
 from engine.placeholders import Placeholders, option
 from engine.processes import ProcessTable
@@ -101,22 +101,6 @@ class Finder:
             except UsageError as error:
                 self.notes += (f"profile {profile.profile}: {error.problem}",)
         return tuple(sorted(found, key=lambda one: one.ref))
-
-    def refind(self, target: Target) -> Target:
-        """The same agent as it is now, after a reload or a restart.
-
-        Raises:
-            TargetGone: It does not run any more.
-        """
-        everything = self.find_all()
-        for one in everything:
-            if one.ref == target.ref:
-                return one
-        comm = target.processes[0].comm if target.processes else ""
-        alike = [one for one in everything if one.profile == target.profile and _comm(one) == comm]
-        if len(alike) == 1 and not target.config_file:
-            return alike[0]
-        raise TargetGone(f"{target.name} does not run any more", fix="start it; then: runbook targets")
 
     # ── making targets ──────────────────────────────────────────────────────────
 

@@ -14,7 +14,6 @@ Not here: behaviour beyond reading a value's own fields.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -555,9 +554,3 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     guard: str
     because: str
     values: dict[str, Scalar] = {}
-
-
-def evidence_by_short(seen: Mapping[str, Evidence] | list[Evidence]) -> dict[str, Evidence]:
-    """Index evidence by the short name that expressions use."""
-    items = seen.values() if isinstance(seen, Mapping) else seen
-    return {item.short: item for item in items}

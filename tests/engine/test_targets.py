@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from engine import profiles
-from engine.errors import DocumentError, ProbeFailed, TargetAmbiguous, TargetGone, TargetNotFound
+from engine.errors import DocumentError, ProbeFailed, TargetAmbiguous, TargetNotFound
 from engine.loader import shipped
 from engine.processes import ProcessTable
 from engine.targets import Finder
@@ -216,7 +216,7 @@ def test_a_restarted_agent_is_the_same_target(lab):
     before = finder.find()
     (lab.root / "proc" / "10").rename(lab.root / "gone")
     lab.process(11, argv=("agent", "--config", f"{lab.root}/agent.yaml"), started=999)
-    after = finder.refind(before)
+    after = finder.find(before.ref)
     assert (after.ref, after.pid) == (before.ref, 11)
 
 
@@ -225,8 +225,8 @@ def test_an_agent_that_ended_is_gone(lab):
     finder = lab.finder()
     before = finder.find()
     (lab.root / "proc" / "10").rename(lab.root / "gone")
-    with pytest.raises(TargetGone):
-        finder.refind(before)
+    with pytest.raises(TargetNotFound):
+        finder.find(before.ref)
 
 
 @pytest.mark.parametrize(
