@@ -31,7 +31,10 @@ def read_answer(source: TextIO) -> bool | None:
         ready, _, _ = select.select(waited, [], [])
         if source.fileno() not in ready:
             return None
-        typed = source.readline()
+        try:
+            typed = source.readline()
+        except OSError:  # the terminal has gone
+            return None
     return typed.strip().lower() in _YES if typed else None
 
 

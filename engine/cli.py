@@ -10,11 +10,12 @@ Not here: what the commands do (``engine.commands``).
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -126,16 +127,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _usage(error, words)
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:
-        _hush()
-    return code if isinstance(code, int) else 0
+    except SystemExit:  # typer's answer to a reader that has gone (`| head`)
+        code = 0
+    except Exception as error:  # noqa: BLE001 - the last resort: a sentence, never a traceback
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
+        return _full(words) if full else _broke(error, words)
+    return _flushed(code if isinstance(code, int) else 0, words)
+
+
+def _flushed(code: int, words: Sequence[str]) -> int:
+    """The exit code, once all is written: a full disk is worth a word, a reader that has gone is not."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return _full(words)
+        _hush(sys.stdout)
+    return code
+
+
+def _full(words: Sequence[str]) -> int:
+    _hush(sys.stdout)
+    problem = "the output could not be written: no space is left there"
+    return _tell(RunbookError(problem, fix="make room, or write it elsewhere"), words)
+
+
+def _broke(error: Exception, words: Sequence[str]) -> int:
+    """A bug of ours: said in a sentence, with where it happened."""
+    import traceback  # noqa: PLC0415 - bugs are rare
+    from pathlib import Path  # noqa: PLC0415
+
+    if os.environ.get("RUNBOOK_TRACEBACK"):
+        traceback.print_exc()
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    problem = f"runbook broke: {type(error).__name__}: {error} ({where})"
+    fix = "it is a bug: report it with this line, and with what RUNBOOK_TRACEBACK=1 prints"
+    return _tell(RunbookError(problem, fix=fix), words)
 
 
 def _tell(error: RunbookError, words: Sequence[str]) -> int:
     """What happened, then the way out, on stderr; as JSON when the command was asked for JSON."""
     from engine.commands.printing import tell_error  # noqa: PLC0415 - errors are rare
 
-    tell_error(error, as_json="--json" in words)
+    try:
+        tell_error(error, as_json="--json" in words)
+    except OSError:  # nobody is there any more
+        _hush(sys.stderr)
     return error.exit_code
 
 
@@ -152,9 +190,9 @@ def _usage(error: TyperException, words: Sequence[str]) -> int:
     return _tell(UsageError(problem[:1].lower() + problem[1:], fix=f"{command} --help"), words)
 
 
-def _hush() -> None:
-    """The reader of our output has gone (``| head``): say nothing more, also not at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _hush(stream: TextIO) -> None:
+    """Whoever read this has gone: say nothing more there, also not at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

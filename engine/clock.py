@@ -71,8 +71,10 @@ class SystemClock:
 
 @contextmanager
 def stop_on_signals(cancel: Cancel) -> Iterator[None]:
-    """SIGINT and SIGTERM set the flag; a second one ends the process at once.
+    """SIGINT, SIGTERM and SIGHUP set the flag; a second SIGINT or SIGTERM ends the process at once.
 
+    A terminal that goes away often sends SIGHUP twice (the kernel and the shell): that never ends
+    the process at once. Under ``nohup``, where SIGHUP is ignored, it stays ignored.
     At once means without undoing: what stands in the journal is enough for ``runbook undo``
     or ``runbook resume``. An open transaction is rolled back by SQLite when it is next read.
     Works in the main thread only, as Python's signal handlers do; elsewhere it does nothing.
@@ -82,11 +84,15 @@ def stop_on_signals(cancel: Cancel) -> Iterator[None]:
         return
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if cancel:
+        if not cancel:
+            cancel.set(number)
+        elif number != signal.SIGHUP:
             os._exit(128 + number)
-        cancel.set(number)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

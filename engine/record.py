@@ -50,7 +50,7 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
         directory: Where relative paths in the runbook start.
         inputs: As given and defaulted, typed.
         by: ``root (sudo: anna)``, or the alert that asked.
-        signal: 2 or 15 when interrupted by it; the exit code is then 128 + signal.
+        signal: 1, 2 or 15 when interrupted by it; the exit code is then 128 + signal.
         pid, boot_id: Of the engine that works or worked on it; for display only.
     """
 

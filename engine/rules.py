@@ -57,7 +57,9 @@ class Bounds(Rule):
             after = in_base_units(change.after, change.knob, page)
             values = {"after": after, "at_least": least, "at_most": most}
             if after is None:
-                because = f"{change.after_text} can't be read as a number of {change.knob.unit}: its bounds can't be kept"
+                because = (
+                    f"{change.after_text} can't be read in {change.knob.unit} and compared with its bounds"
+                )
                 return self.says("ask", because, **values)
             if least is not None and after < least:
                 return self.says("deny", f"{change.after_text} is below the least allowed", **values)
@@ -91,7 +93,9 @@ class StepFactor(Rule):
             for value in (_before(change), change.after):
                 unread = value is not None and in_base_units(value, change.knob, page) is None
                 if unread and change.knob.unit not in WORDS:
-                    because = f"{value!r} can't be read as a number of {change.knob.unit}: the step can't be compared"
+                    because = (
+                        f"{value!r} can't be read in {change.knob.unit}: how large the step is, is unknown"
+                    )
                     return self.says("ask", because, at_most=self.most)
         factors = [factor for change in plan.changes if (factor := _factor(change, page)) is not None]
         if not factors:
@@ -155,7 +159,8 @@ class Budget(Rule):
         if over:
             number = target if over == "this target" else host
             allowed = self.per_target if over == "this target" else self.per_host
-            because = f"{several(number, 'change')} on {over} within {span(self.seconds)}; the policy says at most {allowed}"
+            counted = f"{several(number, 'change')} on {over} within {span(self.seconds)}"
+            because = f"it would make {counted}; the policy says at most {allowed}"
             return self.says(self.otherwise, because, **values)
         return self.says("allow", f"{several(target, 'change')} here within {span(self.seconds)}", **values)
 

@@ -57,7 +57,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 def run(order: Order, tools: Tools) -> Run:
     """Run a runbook to its end.
 
-    SIGINT and SIGTERM, in the main thread, stop it in good order; a second one at once.
+    SIGINT, SIGTERM and SIGHUP, in the main thread, stop it in good order (``engine.clock``).
 
     Raises:
         Refused: Another run works on the target.

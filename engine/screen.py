@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from threading import RLock
-from typing import TextIO
+from typing import TextIO, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -35,6 +34,38 @@ _REFRESH_HZ = 8
 _NUMBERS = 6  # of a step, the latest
 
 
+class Steady:
+    """A terminal that may go away at any moment: from then on nothing is written, and nothing raised.
+
+    Rich would end the process, or its drawing thread with a traceback.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._gone = False
+
+    def __getattr__(self, name: str) -> object:
+        """All that only asks: ``isatty``, ``fileno``, ``encoding``."""
+        return getattr(self._stream, name)
+
+    def write(self, words: str) -> int:
+        """Write while somebody is there."""
+        self._try(lambda: self._stream.write(words))
+        return len(words)
+
+    def flush(self) -> None:
+        """Flush while somebody is there."""
+        self._try(self._stream.flush)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        if self._gone:
+            return
+        try:
+            work()
+        except OSError:
+            self._gone = True
+
+
 class Screen:
     """Shows a run and asks its questions.
 
@@ -47,7 +78,9 @@ class Screen:
     def __init__(
         self, stream: TextIO, answers: TextIO | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._console = Console(file=stream, highlight=False, soft_wrap=False)
+        # cast: rich asks no more of a file than `Steady` gives
+        console_file = cast("TextIO", Steady(stream))
+        self._console = Console(file=console_file, highlight=False, soft_wrap=False)
         self._answers, self._clock = answers, clock
         self._lock = RLock()
         self._live: Live | None = None
@@ -74,8 +107,7 @@ class Screen:
             if isinstance(event, record.Ended):
                 self.close()
             if shown is not None:
-                with suppress(OSError):
-                    self._console.print(shown)
+                self._console.print(shown)
 
     def number(self, step: str, label: str, value: float, unit: str) -> None:  # noqa: ARG002 - one step at work
         """Overwrite the label's number in the area below."""
@@ -85,7 +117,7 @@ class Screen:
 
     def say(self, at: float, words: str) -> None:
         """Print what a probe saw; it stays above the area."""
-        with self._lock, suppress(OSError):
+        with self._lock:
             self._console.print(Text(live.spoken(at, words)))
 
     def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:
@@ -112,8 +144,7 @@ class Screen:
     def close(self) -> None:
         """Take the area below away; what was printed stays."""
         if self._live is not None:
-            with suppress(OSError):
-                self._live.stop()
+            self._live.stop()
 
     def _shown(self, event: record.Event) -> RenderableType | None:
         """What stays on the screen of an event."""

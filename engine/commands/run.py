@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,9 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
     done = launch(wish, live.watcher(quiet=as_json))
     for path in report or ():
         reports.write(done, path)
-        typer.echo(f"  report: {path}", err=as_json)
+        with suppress(OSError):  # a terminal that has gone takes nothing from the outcome
+            typer.echo(f"  report: {path}", err=as_json)
     if as_json:
-        emit(machine.document(done))
+        with suppress(OSError):
+            emit(machine.document(done))
     raise typer.Exit(machine.exit_code(done))

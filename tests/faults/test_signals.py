@@ -1,19 +1,25 @@
-"""SIGINT and SIGTERM stop a run in good order; a second one at once, and `undo` mends the rest."""
+"""Signals and a lost terminal stop a run in good order; a second signal at once; `undo` mends the rest."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
+import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from engine import loader
 from engine.clock import Cancel, SystemClock
 from engine.journal import Journal
-from engine.record import Event
+from engine.record import Event, Watcher
 from engine.runner import Order, run
+from engine.screen import Screen
 from engine.testing import FakeDiagnosis, FakeWatcher, fake_tools
 from tests.engine.rehearsed import VERDICT, flow, ring
 from tests.faults.mortal import BEFORE, FileAgent, child, ended, later
@@ -28,8 +34,35 @@ steps:
 """
 
 
-def start(directory: Path, *, slow_undo: bool = False) -> tuple[int, int]:
-    """A run with a real clock and real signals in a child; gives its pid and where it tells its events."""
+class Telling(Screen):
+    """The display, which also tells its events."""
+
+    def __init__(self, stream: TextIO, tell: Callable[[Event], None]) -> None:
+        super().__init__(stream, None)
+        self._tell = tell
+
+    def event(self, event: Event) -> None:
+        """Draw, then tell."""
+        super().event(event)
+        self._tell(event)
+
+
+def own(master: int, terminal: int) -> TextIO:
+    """Make a terminal this session's own, so that its loss is a SIGHUP; to write on."""
+    os.close(master)  # else it would hold its own terminal open
+    os.setsid()
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    return os.fdopen(terminal, "w", buffering=1)
+
+
+def start(directory: Path, *, slow_undo: bool = False, on: tuple[int, int] | None = None) -> tuple[int, int]:
+    """A run with a real clock and real signals in a child; gives its pid and where it tells its events.
+
+    Args:
+        directory: Of the agent and the journal.
+        slow_undo: Undoing takes a minute.
+        on: Both ends of a terminal, which the child's session then has for its own, with the display on it.
+    """
     reads, writes = os.pipe()
     FileAgent(directory)
 
@@ -43,6 +76,7 @@ def start(directory: Path, *, slow_undo: bool = False) -> tuple[int, int]:
     def work() -> None:
         agent, cancel = FileAgent(directory), Cancel()
         hand = ring(agent)
+        watcher: Watcher = FakeWatcher(on_event=tell) if on is None else Telling(own(*on), tell)
         if slow_undo:
             hand.undo = sleep  # type: ignore[method-assign]
         document = loader.parse(TEXT.encode(), Path("events-lost.yaml")).document
@@ -52,7 +86,7 @@ def start(directory: Path, *, slow_undo: bool = False) -> tuple[int, int]:
             agent,
             clock=SystemClock(cancel),
             cancel=cancel,
-            watcher=FakeWatcher(on_event=tell),
+            watcher=watcher,
         )
         with tools.journal:
             done = run(Order(runbook=document, text=TEXT, target=agent.target), tools)
@@ -72,7 +106,7 @@ def wait_for(word: str, source: int) -> None:
         heard += piece
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moment", ["GoalMeasured", "Intended", "Compared"])
 def test_a_signal_stops_the_run_in_good_order(tmp_path: Path, number: int, moment: str) -> None:
     """What is not proven is undone, the outcome is written, the exit code names the signal."""
@@ -84,6 +118,33 @@ def test_a_signal_stops_the_run_in_good_order(tmp_path: Path, number: int, momen
     with Journal.open(tmp_path) as journal:
         head = journal.run("last").head
     assert (head.outcome, head.signal) == ("interrupted", number)
+    assert FileAgent(tmp_path).read() == BEFORE
+
+
+@pytest.mark.parametrize("moment", ["GoalMeasured", "Intended", "Compared"])
+def test_a_lost_terminal_stops_the_run_in_good_order(tmp_path: Path, moment: str) -> None:
+    """An ssh session that breaks must not leave what is not proven, however the display fares."""
+    master, terminal = pty.openpty()
+    pid, told = start(tmp_path, on=(master, terminal))
+    os.close(terminal)
+    wait_for(moment, told)
+    os.close(master)
+
+    assert ended(pid) == 128 + signal.SIGHUP
+    with Journal.open(tmp_path) as journal:
+        head = journal.run("last").head
+    assert (head.outcome, head.signal) == ("interrupted", signal.SIGHUP)
+    assert FileAgent(tmp_path).read() == BEFORE
+
+
+def test_a_terminal_that_hangs_up_twice_still_lets_the_run_undo(tmp_path: Path) -> None:
+    """The kernel and the shell both send SIGHUP: only a human who insists is obeyed at once."""
+    pid, told = start(tmp_path)
+    wait_for("Compared", told)
+    os.kill(pid, signal.SIGHUP)
+    os.kill(pid, signal.SIGHUP)
+
+    assert ended(pid) == 128 + signal.SIGHUP
     assert FileAgent(tmp_path).read() == BEFORE
 
 
