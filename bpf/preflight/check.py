@@ -39,6 +39,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         kernel: A release in /boot, or a version; with ``btf`` it tells the version of that.
         symbols: System.map or a copy of kallsyms.
         against: The image or BTF of the kernel to compare with.
+        optional: Names or patterns of programs that the agent may leave out.
     """
 
     objects: tuple[Path, ...]
@@ -47,6 +48,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str = ""
     symbols: Path | None = None
     against: Path | None = None
+    optional: tuple[str, ...] = ()
 
 
 def check(wanted: Wanted) -> Answer:
@@ -59,15 +61,17 @@ def check(wanted: Wanted) -> Answer:
     kernel = find_kernel(wanted)
     objects = [one for path in wanted.objects for one in bpf_object.read_all(path)]
     old = kernels.of_files([wanted.against]) if wanted.against is not None else None
-    return compare(objects, kernel, old)
+    return compare(objects, kernel, old, wanted.optional)
 
 
-def compare(objects: Sequence[BpfFile], kernel: Kernel, old: Kernel | None) -> Answer:
+def compare(
+    objects: Sequence[BpfFile], kernel: Kernel, old: Kernel | None, optional: Sequence[str] = ()
+) -> Answer:
     """Judge all objects on a kernel; with what differs from another, where one is given."""
-    verdicts = tuple(judge(one, kernel) for one in objects)
+    verdicts = tuple(judge(one, kernel, optional) for one in objects)
     if old is None:
         return Answer(kernel=kernel.label, objects=verdicts)
-    before = [judge(one, old) for one in objects]
+    before = [judge(one, old, optional) for one in objects]
     differ: tuple[kernel_config.Difference, ...] = ()
     if old.config is not None and kernel.config is not None:
         differ = tuple(kernel_config.differences(old.config, kernel.config))

@@ -41,6 +41,10 @@ def preflight(  # noqa: PLR0913, PLR0917 - each is an option
     against: Annotated[
         Path | None, typer.Option(help="Another kernel's BTF or image: show what changes from it.")
     ] = None,
+    optional: Annotated[
+        list[str] | None,
+        typer.Option(help="A program that the agent may leave out, or a pattern.", show_default=False),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show what works, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -53,6 +57,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - each is an option
             kernel=kernel,
             symbols=symbols,
             against=against,
+            optional=tuple(optional or ()),
         )
     )
     typer.echo(as_json(answer).decode() if json else as_text(answer, everything=everything))

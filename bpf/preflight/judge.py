@@ -8,7 +8,8 @@ Not here: reading files (``bpf_object``, ``kernel``), printing (``telling``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 
 from bpf.preflight import attach, code, features, needs, sections
 from bpf.preflight.bpf_object import BpfFile, MapWanted, Program
@@ -20,8 +21,14 @@ from bpf.preflight.result import About, Finding, ObjectVerdict, Outcome, Program
 _EXTERNS: dict[str, About] = {"kfunc": "kfunc", "variable": "symbol", "config": "config"}
 
 
-def judge(obj: BpfFile, kernel: Kernel) -> ObjectVerdict:
-    """Everything that this object needs of this kernel."""
+def judge(obj: BpfFile, kernel: Kernel, optional: Sequence[str] = ()) -> ObjectVerdict:
+    """Everything that this object needs of this kernel.
+
+    Args:
+        obj: The object.
+        kernel: The kernel.
+        optional: Names or patterns of programs that the agent may leave out, as ``SEC("?…")`` says it.
+    """
     linked = Linked(obj, kernel)
     findings = [*_maps(obj, kernel), *_externs(linked)]
     programs = []
@@ -34,7 +41,7 @@ def judge(obj: BpfFile, kernel: Kernel) -> ObjectVerdict:
                 section=program.section,
                 load=worst(one.outcome for one in found if one.stage == "load"),
                 attach=worst(one.outcome for one in found if one.stage == "attach"),
-                optional=program.optional,
+                optional=program.optional or any(fnmatchcase(program.name, name) for name in optional),
             )
         )
     return ObjectVerdict(

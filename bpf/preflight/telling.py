@@ -15,6 +15,7 @@ from bpf.preflight.comparing import Changed
 from bpf.preflight.kernel_config import Difference
 from bpf.preflight.result import Finding, ObjectVerdict, Outcome, worst
 
+_MOST_MOVED = 10
 _SIGNS: dict[Outcome, str] = {"works": "works", "fails": "FAILS", "unknown": "unknown"}
 
 
@@ -59,7 +60,7 @@ def as_text(answer: Answer, *, everything: bool = False) -> str:
     for one in answer.objects:
         lines += _object(one, everything)
         if answer.against:
-            lines += _changed(answer.changed.get(one.path, ()), answer.against)
+            lines += _changed(answer.changed.get(one.path, ()), answer.against, everything)
         lines.append("")
     if answer.config:
         lines.append(f"Kernel configuration, {answer.against} → {answer.kernel}:")
@@ -110,7 +111,7 @@ def _finding(found: Finding) -> Iterator[str]:
         yield f"          → {found.advice}"
 
 
-def _changed(changed: Iterable[Changed], against: str) -> Iterator[str]:
+def _changed(changed: Iterable[Changed], against: str, everything: bool) -> Iterator[str]:
     rows = list(changed)
     moved = [one for one in rows if one.before == one.after]
     changed_count = _plural(len(rows) - len(moved), "answer")
@@ -119,8 +120,12 @@ def _changed(changed: Iterable[Changed], against: str) -> Iterator[str]:
         who = f" [{one.program}]" if one.program else ""
         if one.before != one.after:
             yield f"    {one.before} → {one.after}: {one.item}{who}: {one.reason}"
-        else:
-            yield f"    {one.item}{who}: {_number(one.value_before)} → {_number(one.value_after)}"
+    told = [f"{one.item}: {_number(one.value_before)} → {_number(one.value_after)}" for one in moved]
+    lines = list(dict.fromkeys(told))  # programs share most of them
+    for line in lines if everything else lines[:_MOST_MOVED]:
+        yield f"    {line}"
+    if len(lines) > _MOST_MOVED and not everything:
+        yield f"    and {len(lines) - _MOST_MOVED} more (--all shows them)"
 
 
 def _number(value: int | None) -> str:

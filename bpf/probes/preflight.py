@@ -58,6 +58,7 @@ class PreflightProbe:
         "kernel": "a release in /boot, a version, or next (the newest in /boot); else the running kernel",
         "btf": "the kernel's image or BTF file",
         "config": "the kernel's build configuration",
+        "optional": "programs that the agent may leave out; else optional_programs of the profile",
     }
     needs_target = True
     cpu_ceiling = 1.0
@@ -81,7 +82,8 @@ class PreflightProbe:
         words = {name: _words(window.options.get(name)) for name in self.options}
         new, old = self._kernels(words)
         objects = objects_of(target, words["objects"])
-        answer = compare(objects, new, old)
+        optional = words["optional"] or _words(target.facts.get("optional_programs"))
+        answer = compare(objects, new, old, optional)
         return Evidence(
             probe=self.name,
             short=self.short,

@@ -49,6 +49,14 @@ def test_the_exit_code_is_for_a_pipeline(files, capsys):
     assert "fix:" in capsys.readouterr().err
 
 
+def test_a_program_that_the_agent_may_leave_out_does_not_fail_the_pipeline(files, capsys):
+    """Many agents carry one program per kernel, and choose when they start."""
+    call = (files / "old_field.bpf.o", "--btf", files / "new.btf", "--kernel", "6.12", "--optional")
+    assert preflight(*call, "old_*") == 0
+    assert "loaded only when the agent asks" in capsys.readouterr().out
+    assert preflight(*call, "other") == 1
+
+
 def test_words_tell_what_fails_why_and_the_way_out(files, capsys):
     """An operator reads this at the release of a kernel, not the sources."""
     preflight(files / "old_field.bpf.o", "--btf", files / "new.btf", "--kernel", "6.12")

@@ -14,6 +14,7 @@ sys.path[:0] = [str(Path(__file__).parent)]
 import causes  # noqa: E402 - beside this file
 import eyes  # noqa: E402
 import flow  # noqa: E402
+import foretold  # noqa: E402
 import loads  # noqa: E402
 from promises import NotHere  # noqa: E402
 
@@ -34,7 +35,7 @@ def try_one(promise: Callable[[], None]) -> dict[str, str | float]:
 
 
 if __name__ == "__main__":
-    for tried in (*eyes.PROMISES, *loads.PROMISES, *flow.PROMISES, *causes.PROMISES):
+    for tried in (*eyes.PROMISES, *loads.PROMISES, *flow.PROMISES, *causes.PROMISES, *foretold.PROMISES):
         sys.stdout.write(json.dumps(try_one(tried)) + "\n")
         sys.stdout.flush()
     sys.stdout.write("all promises were tried\n")

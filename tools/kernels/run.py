@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -72,13 +72,24 @@ def objects() -> list[tuple[Path, str]]:
     """BPF objects of the tests, compiled here, and where they go."""
     made = BUILD / "objects"
     made.mkdir(parents=True, exist_ok=True)
+    headers = f"-I/usr/include/{os.uname().machine}-linux-gnu"
     wanted = [("sample.bpf.c", "sample.bpf.o", ())]
     wanted += [("refused.bpf.c", f"{kind}.bpf.o", (f"-D{kind.upper()}",)) for kind in REFUSALS]
     for source, name, defines in wanted:
         headers = f"-I/usr/include/{os.uname().machine}-linux-gnu"
         argv = ["clang", "-O2", "-g", "-target", "bpf", headers, *defines, "-o", str(made / name)]
         subprocess.run([*argv, "-c", str(ROOT / "tests/kernel" / source)], check=True)
-    return [(made / name, f"tests/vm/{name}") for _, name, _ in wanted]
+    return [(made / name, f"tests/vm/{name}") for _, name, _ in wanted] + list(_small_objects(made, headers))
+
+
+def _small_objects(made: Path, headers: str) -> Iterator[tuple[Path, str]]:
+    """The objects that preflight is held against."""
+    for source in sorted((ROOT / "tests/preflight").glob("*.bpf.c")):
+        name = f"{source.name.removesuffix('.c')}.o"
+        cpu = "-mcpu=v3" if source.name.startswith("fetch") else "-mcpu=v2"
+        argv = ["clang", "-O2", "-g", "-target", "bpf", "-D__TARGET_ARCH_x86", cpu, headers]
+        subprocess.run([*argv, "-c", str(source), "-o", str(made / name)], check=True)
+        yield made / name, f"tests/vm/preflight/{name}"
 
 
 def run_on(kernel: packages.Kernel, archive: Path) -> Result:
