@@ -53,7 +53,9 @@ def become_nobody() -> None:
 
 def lock_down() -> None:
     """For ever: only for a machine that is thrown away."""
-    Path("/sys/kernel/security/lockdown").write_text("confidentiality")
+    mode = Path("/sys/kernel/security/lockdown")
+    if "[confidentiality]" not in mode.read_text():
+        mode.write_text("confidentiality")
 
 
 def main(reason: str) -> None:

@@ -29,7 +29,7 @@ from engine.values import Case, Evidence, Process, Target, Verdict
 pytestmark = pytest.mark.kernel
 
 ATTRIBUTE = "security.capability"
-WINDOW_S = 1.5  # the agents try every second
+WINDOW_S = 1.3  # the agents try every second
 #: Faults that this machine's kernel shows whatever its version.
 SHOWN = [name for name, fault in FAULTS.items() if fault.fails and name != "memlock"]
 

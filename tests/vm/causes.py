@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from promises import HERE, KERNEL, NotHere, holds, same
@@ -29,7 +30,7 @@ def refused(reason: str) -> Iterator[tuple[Target, str]]:
     argv = [sys.executable, str(HERE / "refused.py"), reason]
     child = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
-        said = "".join(iter(child.stdout.readline, "\n")) if child.stdout else ""
+        said = "".join(takewhile(str.strip, iter(child.stdout.readline, ""))) if child.stdout else ""
         yield Target(name=reason, ref=reason, processes=(Process(pid=child.pid, comm="refused"),)), said
     finally:
         child.kill()
