@@ -15,6 +15,7 @@ from bpf.flow.readings import Picture, Record, Seen, Sheet
 
 #: Without a record size, a ring that always kept this share free is taken not to have refused one.
 AMPLE = 0.01
+SILENT = "full longer than the counts can tell: nothing counts what a full ring refuses"
 
 
 def loss_readings(sheet: Sheet, seen: Seen, pictures: Sequence[Picture], record: Record) -> list[str]:
@@ -25,7 +26,7 @@ def loss_readings(sheet: Sheet, seen: Seen, pictures: Sequence[Picture], record:
     at_ring, ring_total, ring_source = _at_ring(ring, pictures, record)
     behind_rate = sum(tally.per_s for tally in behind) if behind else None
     behind_source = " + ".join(tally.label for tally in behind)
-    silent = "full longer than the counts can tell: nothing counts what a full ring refuses"
+    silent = SILENT if pictures else seen.no_ring
     sheet.put("dropped_ring_per_s", at_ring, "events/s", ring_source, silent)
     sheet.put(
         "dropped_behind_per_s",

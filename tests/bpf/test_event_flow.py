@@ -148,7 +148,9 @@ def test_counters_alone_serve_where_no_ring_can_be_seen():
 def test_a_window_that_was_cut_short_says_so_and_not_that_there_is_no_ring():
     """53 ms after Ctrl-C nothing is known of a ring that is there."""
     made = evidence(Seen(rings=(), no_ring=CUT_SHORT))
-    assert {made.readings[name].missing for name in ("fill_peak", "bytes_in_per_s", "samples")} == {CUT_SHORT}
+    assert {made.readings[name].missing for name in ("fill_peak", "bytes_in_per_s", "dropped_per_s")} == {
+        CUT_SHORT
+    }
 
 
 def test_every_reading_is_a_declared_field_and_every_field_has_a_reading():
