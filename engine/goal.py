@@ -15,7 +15,7 @@ from typing import Literal, TypeGuard
 import msgspec
 
 from engine import expressions
-from engine.errors import RunbookError, TargetGone
+from engine.errors import ProbeFailed, RunbookError, TargetGone
 from engine.looking import Missed, Request, View, look
 from engine.model import Goal, Look
 from engine.record import Compared, GoalMeasured, ProbeMissed, Seen, StepStarted
@@ -33,6 +33,25 @@ LONGEST_EXTRA_S = 120.0
 BETTER = 0.75
 #: How near a measurement must come to its prediction: share of the value, share of the step.
 NEAR, NEAR_STEP = 0.25, 0.05
+
+
+def preflight(scene: Scene) -> None:
+    """Fail at once when no probe of the goal can look here: its whole window would be waited for nothing.
+
+    Raises:
+        ProbeFailed: Every one says no; with what mends the first.
+    """
+    probes = [
+        scene.tools.parts.probe(name) for name in (scene.runbook.goal.probes if scene.runbook.goal else ())
+    ]
+    answers = [(probe, probe.supported(scene.target)) for probe in probes]
+    if answers and all(support.answer == "no" for _, support in answers):
+        probe, support = answers[0]
+        raise ProbeFailed(
+            f"the goal can't be measured: {probe.name} can't look here: {support.why}",
+            fix=support.fix or "runbook doctor",
+        )
+
 
 Phase = Literal["before", "after", "hold", "end"]
 #: The monotonic moment after which a step must not go on.

@@ -48,6 +48,13 @@ def failed(scene: Scene, problem: str) -> End:
     return "failed", f"The run broke off: {problem.rstrip('.')}.{left}"
 
 
+def refused(scene: Scene, problem: str) -> End:
+    """A change that is called for can't be made here."""
+    standing = _listed(step.remediation for step, turned in scene.turned if turned.stands)
+    left = f"In force because it helped: {standing}." if standing else "Nothing was changed."
+    return "refused", f"{problem.rstrip('.')}. {left}{_cause(scene)}"
+
+
 def interrupted(scene: Scene) -> str:
     """The sentence of a run that was stopped from outside."""
     standing = _listed(step.remediation for step, turned in scene.turned if turned.stands)

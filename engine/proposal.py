@@ -52,7 +52,7 @@ def propose(planner: Planner, step: Change, scene: Scene, rung: int = 0) -> Prop
     plan = msgspec.structs.replace(plan, risk=greatest_risk(plan.risk, planner.risk, step.risk))
     scene.record(Planned(at=scene.now, step=step.id, plan=plan, rung=rung))
     if not plan.changes:
-        return Turned("nothing", plan.reason or "there is nothing to change")
+        return Turned("blocked" if plan.blocked else "nothing", plan.reason or "there is nothing to change")
     lease_s = None if step.lease is None else scene.seconds(step.lease)
     decisions = scene.tools.guard().decisions(plan, _situation(plan, scene, lease_s))
     return Proposal(plan, decisions, strictest(decisions).answer, lease_s)

@@ -23,9 +23,9 @@ import msgspec
 from engine import goal, host, locks, steps
 from engine.check import given_names
 from engine.clock import stop_on_signals
-from engine.errors import Interrupted, JournalUnavailable, RunbookError
+from engine.errors import Interrupted, JournalUnavailable, Refused, RunbookError
 from engine.model import Runbook
-from engine.outcomes import End, conclude, failed
+from engine.outcomes import End, conclude, failed, refused
 from engine.proposal import Rehearsal
 from engine.record import Ended, Run, RunHead, TargetFound, Told
 from engine.remedy import Hands
@@ -103,6 +103,8 @@ def carry_out(scene: Scene, flow: Callable[[Scene], End] | None = None) -> None:
         raise
     except Interrupted as error:
         outcome, sentence = "interrupted", error.problem
+    except Refused as error:
+        outcome, sentence = refused(scene, error.problem)
     except RunbookError as error:
         scene.record(Told(at=scene.now, sentence=error.problem, level="error", fix=error.fix))
         outcome, sentence = failed(scene, error.problem)
@@ -119,6 +121,7 @@ def _flow(scene: Scene) -> End:
     if scene.target is not None:
         scene.record(TargetFound(at=scene.now, target=scene.target))
     if scene.runbook.goal is not None:
+        goal.preflight(scene)
         first = goal.hold(scene, goal.measure(scene, "before"))
         steps.stop_if_asked(scene)
         if first.holds:

@@ -31,8 +31,9 @@ class Turned(NamedTuple):
     """How one change step ended.
 
     Attributes:
-        result: ``nothing`` to change, ``would``, held back (``refused``, ``waiting``), tried and
-            ``undone``, ``failed`` but as it was, or standing: ``kept`` or ``leased``.
+        result: ``nothing`` to change, ``blocked`` (it can't be changed), ``would``, held back
+            (``refused``, ``waiting``), tried and ``undone``, ``failed`` but as it was, or
+            standing: ``kept`` or ``leased``.
         because: Why, in a sentence.
         holds: Whether the goal holds with it, measured and held.
     """

@@ -15,7 +15,15 @@ import msgspec
 
 from engine import goal, telling
 from engine.catalog import Catalog
-from engine.errors import ChangeFailed, Interrupted, JournalUnavailable, ProbeFailed, RunbookError, TargetGone
+from engine.errors import (
+    ChangeFailed,
+    Interrupted,
+    JournalUnavailable,
+    ProbeFailed,
+    Refused,
+    RunbookError,
+    TargetGone,
+)
 from engine.expressions import names_in
 from engine.model import Change, Check, Decide, Look, Runbook, Step, Stop, Tell, Try, Wait
 from engine.outcomes import End, conclude, interrupted
@@ -252,6 +260,11 @@ def _holds_by_now(step: Try, scene: Scene) -> bool:
 def _turn(step: Change, scene: Scene, hands: Turner, rung: int) -> Turned:
     turned = hands.turn(step, scene, rung)
     scene.turned.append((step, turned))
+    if turned.result == "blocked" and step.on_failure != "continue":
+        # What can't be done is not what need not be done: no costlier step takes its place unsaid.
+        raise Refused(
+            f"{step.remediation} can't be changed: {turned.because}", fix="mend that, then run it again"
+        )
     return turned
 
 

@@ -479,6 +479,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         reason: Why there is nothing to change; or, with changes, the plan in a sentence.
+        blocked: Without changes: one may be called for, and the setting can't be changed here.
         loses: What state the reload loses; copied from the knob's reload.
         memory_bytes: Memory it adds (negative: frees).
         memory_limit: Which limit that memory falls under, in words.
@@ -490,6 +491,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     remediation: str
     changes: tuple[Change, ...] = ()
     reason: str = ""
+    blocked: bool = False
     predictions: tuple[Prediction, ...] = ()
     risk: Risk = "low"
     loses: tuple[str, ...] = ()

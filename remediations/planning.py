@@ -32,6 +32,10 @@ class NothingToDo(Exception):
     """There is nothing to change; the text is the reason."""
 
 
+class Blocked(NothingToDo):
+    """A change may be called for, and the setting can't be changed; the text says why and what mends it."""
+
+
 class Question(msgspec.Struct, Generic[OptionsT], frozen=True):
     """What a planner decides from: the case, its knob and the value there, and its options."""
 
@@ -124,9 +128,14 @@ class KnobPlanner(ABC, Generic[OptionsT]):
         """
         chosen = step_options.read(self.kind, case.options, self.name)
         try:
-            return self.decide(self._question(case, chosen))
+            asked = self._question(case, chosen)
+            made = self.decide(asked)
+            if asked.now.missing and not all(each.live for each in made.changes):
+                blocked(asked.now.missing)
         except NothingToDo as reason:
-            return Plan(remediation=self.name, risk=self.risk, reason=str(reason))
+            stuck = isinstance(reason, Blocked)
+            return Plan(remediation=self.name, risk=self.risk, reason=str(reason), blocked=stuck)
+        return made
 
     @abstractmethod
     def decide(self, asked: Question[OptionsT]) -> Plan:
@@ -146,16 +155,21 @@ class KnobPlanner(ABC, Generic[OptionsT]):
         now = case.knobs.get(self.knob)
         if now is None:
             nothing(f"the value of {self.knob} was not read")
-        if now.missing:
+        if now.missing and now.value is None and now.raw is None:
             live = case.knobs.get(self.knob + LIVE)
             if live is None or live.missing:
-                nothing(now.missing)
+                blocked(now.missing)
         return Question(case, knob, now, chosen)
 
 
 def nothing(because: str) -> NoReturn:
     """End planning with an empty plan and its reason."""
     raise NothingToDo(because)
+
+
+def blocked(because: str) -> NoReturn:
+    """End planning: the setting can't be changed, so the ladder must not go on as if it need not be."""
+    raise Blocked(because)
 
 
 def change(asked: Question[OptionsT], after: Setting, why: str) -> Change:

@@ -22,7 +22,7 @@ from remediations import bursts
 from remediations.knob_change import KnobChange
 from remediations.options import says
 from remediations.overload import Overload, losses, overload
-from remediations.planning import LIVE, KnobPlanner, Question, change, nothing, plan
+from remediations.planning import LIVE, KnobPlanner, Question, blocked, change, nothing, plan
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -114,7 +114,7 @@ def _doors(asked: Question[Options]) -> list[Question[Options]]:
     found = [live] if live is not None and through != "config" else []
     if through in ("config", "both") or not found:
         if asked.now.missing:
-            nothing(asked.now.missing)
+            blocked(asked.now.missing)
         found.append(asked)
     return found
 

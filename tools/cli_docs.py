@@ -15,7 +15,7 @@ HEAD = """# Commands
 
 Written by `tools/cli_docs.py` from the commands' own `--help`; a test holds it to them.
 Exit codes: 0 done (healthy, fixed, mitigated, or a dry-run that ran), 1 unfixed, 2 wrong usage or runbook,
-3 waiting for approval or refused, 4 failed, 130 interrupted (143 by SIGTERM).
+3 waiting for approval or refused, 4 failed, 130 interrupted (143 by SIGTERM, 129 by a lost terminal).
 """
 
 

@@ -149,9 +149,8 @@ def _(event: record.Ended) -> Line:
 @line.register
 def _(event: record.Planned) -> Line:
     if not event.plan.changes:
-        return Line(
-            "skip", f"{text.plain(event.plan.remediation)}: nothing to do", text.plain(event.plan.reason)
-        )
+        found = "can't be changed" if event.plan.blocked else "nothing to do"
+        return Line("skip", f"{text.plain(event.plan.remediation)}: {found}", text.plain(event.plan.reason))
     return _plan("plan", event.plan)
 
 

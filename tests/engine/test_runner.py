@@ -34,7 +34,7 @@ from engine.testing import (
     failing,
     rehearse,
 )
-from engine.values import Decision
+from engine.values import Case, Decision, Plan, Support
 from tests.engine.rehearsed import (
     GOAL,
     LOOK,
@@ -544,3 +544,48 @@ def test_one_bad_window_while_the_goal_is_held_calls_for_no_further_change() -> 
 
     assert [one.change.after for one in of_type(run, Intended)] == [4]
     assert (run.head.outcome, lab.settings["poll"]) == ("fixed", 10)
+
+
+class Stuck(FakeRemediation):
+    """A setting that can't be changed here."""
+
+    def plan(self, case: Case) -> Plan:
+        """Blocked."""
+        del case
+        return Plan(
+            remediation=self.name, reason="agent.yaml is a symbolic link (name the file)", blocked=True
+        )
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_rung_that_cannot_be_changed_stops_the_ladder(dry_run: bool) -> None:
+    """A costlier rung must not take its place unsaid."""
+    of = agent()
+    all_parts = [flow(of), FakeDiagnosis(VERDICT), Stuck(of, "poll", 5), ring(of)]
+    done = rehearse(standard("poll", "ring"), all_parts, of, dry_run=dry_run)
+
+    assert done.head.outcome == "refused"
+    assert "poll can't be changed: agent.yaml is a symbolic link (name the file)" in done.head.sentence
+    assert "Nothing was changed." in done.head.sentence
+    assert of.settings["ring"] == 1
+
+
+def test_the_author_may_let_the_ladder_go_on_without_a_rung() -> None:
+    """`on_failure: continue` says that the next rung is as good."""
+    of = agent()
+    all_parts = [flow(of), FakeDiagnosis(VERDICT), Stuck(of, "poll", 5), ring(of)]
+    done = rehearse(standard("poll", "ring", on_failure="continue"), all_parts, of)
+
+    assert done.head.outcome == "fixed"
+
+
+def test_a_goal_that_cannot_be_measured_fails_at_once() -> None:
+    """Without rights nothing is waited for, and what is missing is said."""
+    of = agent()
+    eye = flow(of)
+    eye.supported = lambda _target: Support(answer="no", why="it needs CAP_BPF", fix="run it as root")  # type: ignore[method-assign]
+    done = rehearse(standard(), [eye, FakeDiagnosis(VERDICT), ring(of)], of)
+
+    assert (done.head.outcome, eye.windows) == ("failed", [])
+    assert "CAP_BPF" in done.head.sentence
+    assert [one.fix for one in of_type(done, Told)] == ["run it as root"]
