@@ -99,7 +99,10 @@ def _sysctl_on(facts: Facts) -> bool:
 
 HOST_RULES: tuple[HostRule, ...] = (
     HostRule(
-        _lacks_rights, {"missing_capability": 3}, "the process has neither CAP_BPF nor CAP_SYS_ADMIN", REFUSED
+        _lacks_rights,
+        {"missing_capability": 3, "memlock_rlimit": -2},  # rights are asked for before memory is charged
+        "the process has neither CAP_BPF nor CAP_SYS_ADMIN",
+        REFUSED,
     ),
     HostRule(
         _lacks_perfmon,
