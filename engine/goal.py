@@ -250,7 +250,9 @@ def is_better(before: float | None, after: float | None) -> bool:
 
 
 def compare(scene: Scene, plan: Plan, step: str) -> None:
-    """Record each prediction of a plan beside what was measured."""
+    """Record each prediction of a plan beside what was measured; not of a window that was cut short."""
+    if scene.tools.cancel:
+        return
     case = scene.case()
     for one in plan.predictions:
         measured = case.number(one.measure)

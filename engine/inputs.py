@@ -19,6 +19,7 @@ from engine import units
 from engine.documents import Document
 from engine.errors import DocumentError, UsageError, nearest
 from engine.model import Input, Runbook
+from engine.text import size, span
 from engine.values import Scalar, Setting
 
 _TRUTH = {
@@ -81,8 +82,13 @@ def typed(spec: Input, value: Setting) -> Setting:
         for bound, word in ((spec.minimum, "least"), (spec.maximum, "most")):
             limit = None if bound is None else _convert(spec, bound)
             if isinstance(limit, int | float) and (result < limit if word == "least" else result > limit):
-                raise UsageError(f"{value!r} is out of bounds", fix=f"at {word} {bound}")
+                raise UsageError(f"{value!r} is out of bounds", fix=f"at {word} {_bound(spec, limit)}")
     return result
+
+
+def _bound(spec: Input, limit: float) -> str:
+    """A bound as people write it: 10m, 64 MiB."""
+    return span(limit) if spec.type == "duration" else size(limit) if spec.type == "bytes" else f"{limit:g}"
 
 
 def _convert(spec: Input, value: Setting) -> Setting:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from engine import chain, locks, tables
-from engine.errors import JournalUnavailable, RunbookError, UnknownName, UsageError
+from engine.errors import JournalUnavailable, RunbookError, UnknownName, UsageError, nearest
 from engine.record import (
     Applied,
     Ended,
@@ -264,7 +264,7 @@ class Journal:
 
     def _no_run(self, wanted: str) -> RunbookError:
         known = [run.head.id for run in self.runs(50)]
-        return UnknownName("run", wanted, known, fix="" if known else "the journal is empty: runbook runs")
+        return UnknownName("run", wanted, known, fix=_nearby(wanted, known))
 
     def _run(self, head: RunHead, events: Sequence[Event]) -> Run:
         if head.ended_at is not None:
@@ -341,3 +341,11 @@ def explained(path: Path) -> Iterator[None]:
 def _make_private(place: Path, path: Path) -> None:
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+
+
+def _nearby(wanted: str, known: list[str]) -> str:
+    """The way out when there is no such run; a list of all would hide it."""
+    if not known:
+        return "the journal is empty: runbook runs"
+    near = nearest(wanted, known)
+    return f"did you mean {near!r}?" if near else f"see them with: runbook runs; the last is {known[0]}"

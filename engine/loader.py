@@ -86,7 +86,8 @@ def find(name: str, *, environment: Mapping[str, str] = os.environ, here: Path |
     if "/" in name or name.endswith(_SUFFIXES):
         path = Path(name)
         if not path.is_file():
-            why = "is a directory" if path.is_dir() else "is not there"
+            other = "is a directory" if path.is_dir() else "is no regular file"
+            why = other if path.exists() else "is not there"
             raise UsageError(f"{name} {why}", fix="runbook list shows the runbooks that are there")
         return path
     known = available(environment=environment, here=here)
@@ -99,7 +100,7 @@ def available(*, environment: Mapping[str, str] = os.environ, here: Path | None 
     """All runbooks by name (the file's), the first place that has a name winning."""
     found: dict[str, Path] = {}
     for folder in search_path(environment=environment, here=here):
-        for path in sorted(folder.glob("*.y*ml")) if folder.is_dir() else ():
+        for path in sorted(folder.glob("*.y*ml")) if os.access(folder, os.R_OK | os.X_OK) else ():
             if path.suffix in _SUFFIXES and path.is_file():
                 found.setdefault(path.stem, path)
     return dict(sorted(found.items()))

@@ -38,20 +38,14 @@ def conclude(scene: Scene) -> End:
 def failed(scene: Scene, problem: str) -> End:
     """The engine or the target broke."""
     standing = _listed(step.remediation for step, turned in scene.turned if turned.stands)
-    left = (
-        f" Still in force: {standing}."
-        if standing
-        else " What was not proven was undone."
-        if scene.touched
-        else ""
-    )
+    left = f" Still in force: {standing}." if standing else f" {_rest(scene)}" if scene.touched else ""
     return "failed", f"The run broke off: {problem.rstrip('.')}.{left}"
 
 
 def refused(scene: Scene, problem: str) -> End:
     """A change that is called for can't be made here."""
     standing = _listed(step.remediation for step, turned in scene.turned if turned.stands)
-    left = f"In force because it helped: {standing}." if standing else "Nothing was changed."
+    left = f"In force because it helped: {standing}." if standing else _rest(scene)
     return "refused", f"{problem.rstrip('.')}. {left}{_cause(scene)}"
 
 
@@ -60,8 +54,16 @@ def interrupted(scene: Scene) -> str:
     standing = _listed(step.remediation for step, turned in scene.turned if turned.stands)
     if standing:
         return f"Stopped from outside. Proven and kept: {standing}."
-    left = "What was not proven was undone." if scene.touched else "Nothing was changed."
-    return f"Stopped from outside. {left}"
+    return f"Stopped from outside. {_rest(scene)}"
+
+
+def _rest(scene: Scene) -> str:
+    """How the machine was left, where nothing proven stands."""
+    if not scene.touched:
+        return "Nothing was changed."
+    attempts = scene.log.journal.attempts(scene.head.id)
+    left = _listed(one.remediation for one in attempts if one.state in {"left", "failed"})
+    return f"Left for a human: {left}." if left else "What was not proven was undone."
 
 
 def _holds(scene: Scene) -> bool:

@@ -220,7 +220,7 @@ def available(*, environment: Mapping[str, str] = os.environ) -> dict[str, Path]
     """All profile files by name (the file's), those of later folders overriding earlier ones."""
     found: dict[str, Path] = {}
     for folder in search_path(environment=environment):
-        for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
+        for path in sorted(folder.glob("*.yaml")) if os.access(folder, os.R_OK | os.X_OK) else ():
             found[path.stem] = path
     return dict(sorted(found.items()))
 

@@ -181,6 +181,11 @@ def undo(wanted: str, tools: Tools) -> list[Settled]:
     return settled
 
 
+def runs_in_force(tools: Tools) -> list[str]:
+    """Ids of all runs of which a change is, or may be, in force; the newest first."""
+    return list(dict.fromkeys(one.run for one in reversed(tools.journal.attempts()) if one.state in STANDING))
+
+
 def take_back(standing: Sequence[Attempt], run: Run, log: RunLog, tools: Tools, why: str) -> list[Settled]:
     """Undo changes of a run, newest first (they come oldest first), and write each outcome down."""
     target = find_target(run, tools)

@@ -10,6 +10,7 @@ from engine import catalog, units
 from engine.commands.printing import Json, emit, new_app, pairs
 from engine.commands.run import Pid, Target
 from engine.commands.seen import tell
+from engine.errors import UsageError
 from engine.glance import Glance, glance
 
 app = new_app()
@@ -32,9 +33,10 @@ def look(  # noqa: PLR0913, PLR0917 - each is an option
     as_json: Json = False,
 ) -> None:
     """Look with one probe alone; change nothing."""
-    wanted = Glance(
-        probe=probe, target=target, pid=pid, seconds=units.seconds(seconds), options=pairs(options or ())
-    )
+    window = units.seconds(seconds)
+    if window <= 0:
+        raise UsageError("a look of no time sees nothing", fix="write for example: --for 10s")
+    wanted = Glance(probe=probe, target=target, pid=pid, seconds=window, options=pairs(options or ()))
     seen = glance(wanted, quiet=as_json)
     if as_json:
         emit(seen)

@@ -44,12 +44,17 @@ def runs(
     elif found:
         head = ("id", "runbook", "target", "outcome", "started_at", "took")
         table(head, ([_cell(row, name) for name in head] for row in found))
+        if len(found) == limit:
+            typer.echo(f"the newest {limit}; older ones with --limit", err=True)
     else:
         typer.echo("no runs yet; start one with: runbook run NAME")
 
 
 def _cell(row: dict[str, object], name: str) -> str:
     """A field for people."""
+    took = row["took"]
+    if name == "took" and isinstance(took, float):
+        return text.span(took)
     words = str(row[name] or "-")
     return f"{words}, later undone" if name == "outcome" and row["later_undone"] else words
 
@@ -64,11 +69,12 @@ def _undone(run: Run, journal: Journal) -> bool:
 def _row(run: Run, *, undone: bool) -> dict[str, object]:
     """One run as ``runs`` lists it."""
     head = run.head
-    took = None if head.ended_at is None else text.span(head.ended_at - head.started_at)
+    took = None if head.ended_at is None else round(head.ended_at - head.started_at, 3)
     return {
         "id": head.id,
         "runbook": head.runbook,
         "target": head.target,
+        "target_ref": head.target_ref,
         "outcome": head.outcome or run.state,
         "later_undone": undone,
         "started_at": text.moment(head.started_at),

@@ -53,7 +53,10 @@ def undo(
         if wait:
             watch_leases(everything)
         settled = temporary.end_leases(everything) if leases or wait else later.undo(run, everything)
+        others = later.runs_in_force(everything) if run == "last" and not (settled or leases or wait) else []
     emit(settled) if as_json else _tell(settled)
+    for other in others:
+        typer.echo(f"in force from an earlier run; take it back with: runbook undo {other}", err=as_json)
     raise typer.Exit(4 if any(one.state in {"left", "failed"} for one in settled) else 0)
 
 
