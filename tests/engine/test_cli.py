@@ -1,6 +1,7 @@
 """The command line: parses, hands over, prints, exits."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -100,6 +101,7 @@ def test_the_documentation_is_what_help_says(monkeypatch):
         (("run", "events-dropped", "--report", "r.pdf"), "does not say which kind", ".html"),
         (("look", "event-flwo"), "there is no probe named 'event-flwo'", "did you mean 'event-flow'?"),
         (("look", "event-flow", "--for", "soon"), "'soon'", ""),
+        (("look", "event-flow", "--for", "0s"), "a look of no time", "--for 10s"),
         (("report", "nothing"), "there is no run named 'nothing'", ""),
         (("report", "--format", "pdf"), "there is no report format 'pdf'", "html, md, text, json"),
         (("schema", "runbok"), "'runbok'", "runbook"),
@@ -261,3 +263,40 @@ def test_options_of_a_look_are_typed_as_in_yaml():
     with pytest.raises(UsageError, match="no option 'sorce'") as refused:
         glance.typed_options(probe, {"sorce": "x.c"})
     assert refused.value.fix == "did you mean 'source'?"
+
+
+def test_a_bug_is_told_in_a_sentence(capsys, monkeypatch):
+    """A traceback with exit code 1 would read as `unfixed`."""
+
+    def broken(_app):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(cli, "get_command", broken)
+    code = cli.main(["runs"])
+    told = capsys.readouterr().err
+    assert code == 4
+    assert "ZeroDivisionError" in told
+    assert "Traceback" not in told
+
+
+def test_a_full_disk_is_told():
+    """Half a list must not look like a whole one."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "engine.cli", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert "no space is left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_no_regular_file_is_said_to_be_there(capsys, tmp_path):
+    """Waiting for a FIFO's writer would hang; that it is not there would be untrue."""
+    os.mkfifo(tmp_path / "x.yaml")
+    code = cli.main(["check", str(tmp_path / "x.yaml")])
+    assert code == 2
+    assert "is no regular file" in capsys.readouterr().err

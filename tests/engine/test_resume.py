@@ -230,3 +230,14 @@ def test_the_chain_holds_over_everything_that_later_processes_write(tmp_path: Pa
     resume.undo("last", tools(tmp_path, lab))
 
     assert Journal.open(tmp_path).verify() == []
+
+
+def test_the_runs_that_stand_can_be_named(tmp_path: Path) -> None:
+    """`runbook undo` of a last run that changed nothing points at the earlier one."""
+    of = agent()
+    mended = ran(tmp_path, of)
+    ran(tmp_path, of)
+
+    assert resume.runs_in_force(tools(tmp_path, of)) == [mended.head.id]
+    resume.undo(mended.head.id, tools(tmp_path, of))
+    assert resume.runs_in_force(tools(tmp_path, of)) == []
