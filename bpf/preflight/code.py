@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bpf.preflight import allowed as may_call
 from bpf.preflight import attach, features, instructions, linking, missing, renames, sections
 from bpf.preflight.access import QUESTIONS, Kind, describe
 from bpf.preflight.bpf_object import Program
@@ -147,11 +148,12 @@ def _arguments(linked: Linked, program: Program, uses: linking.Uses) -> Iterator
 
 def _helpers(linked: Linked, program: Program, reached: dict[Place, bool]) -> Iterator[Finding]:
     """Helpers that the program reaches."""
+    wanted = sections.read(program.section)
     for place, sure in sorted(reached.items()):
         one = linked.code[place[0]][place[1]]
         if one.code != instructions.CALL or one.source != instructions.CALL_HELPER or place in linked.ends:
             continue
-        outcome, reason = _helper(linked, one.immediate)
+        outcome, reason = _helper(linked, one.immediate, wanted)
         if outcome == "fails" and not sure:
             outcome, reason = "unknown", f"{reason}; {_OTHER_SETTINGS}"
         yield Finding(
@@ -189,11 +191,16 @@ def _novelties(linked: Linked, program: Program, reached: dict[Place, bool]) -> 
             )
 
 
-def _helper(linked: Linked, number: int) -> tuple[Outcome, str]:
+def _helper(linked: Linked, number: int, wanted: sections.Wanted | None) -> tuple[Outcome, str]:
+    """Whether the kernel has a helper, allows it to this kind of program, and under this licence."""
     outcome, reason = feature(linked.kernel, "helper", number)
     known = features.table().get(("helper", number))
     if known is not None and known.gpl and linked.obj.license not in _COMPATIBLE:
         return "fails", f"it is for GPL-compatible licences; the object says {linked.obj.license!r}"
     if outcome != "works" and number in _REPLACED:
         return "works", f"{reason}; libbpf takes bpf_probe_read in its place"
+    if outcome == "works" and wanted is not None:
+        allowed, why = may_call.check(wanted.kind, number, linked.kernel.features)
+        if allowed != "yes":
+            return ("fails" if allowed == "no" else "unknown"), why
     return outcome, reason

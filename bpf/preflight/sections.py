@@ -147,6 +147,8 @@ _ADDRESSES = ("bind", "connect", "getpeername", "getsockname", "sendmsg", "recvm
 _FAMILIES = {"4": "inet4", "6": "inet6", "_unix": "unix"}
 for _call in _ADDRESSES:
     for _end, _family in _FAMILIES.items():
+        if (_call, _end) == ("bind", "_unix"):
+            continue  # the one that there is not
         _prefix = "udp" + _end if _call in ("sendmsg", "recvmsg") and _end != "_unix" else _family
         _KINDS[f"cgroup/{_call}{_end}"] = _cgroup("cgroup_sock_addr", f"{_prefix}_{_call}")
 #: Names that keep what follows the slash as a place; the others are whole names.

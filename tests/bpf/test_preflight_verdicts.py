@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from bpf.preflight import kernels
+from bpf.preflight import allowed, features, kernels, sections
 from bpf.preflight.bpf_object import BpfFile
 from bpf.preflight.comparing import changes
 from bpf.preflight.judge import judge
@@ -181,6 +181,42 @@ def test_changes_between_two_kernels_are_those_that_break_and_those_that_move(ol
     (first, *_) = changes(verdict("old_field", old), verdict("old_field", new))
     assert (first.before, first.after) == ("works", "fails")
     assert "kernels ≥ 5.14 call it `__state`" in first.reason
+
+
+@pytest.mark.parametrize(
+    ("section", "helper", "release", "expected"),
+    [
+        ("cgroup/sysctl", 37, "6.1", "no"),  # bpf_current_task_under_cgroup
+        ("cgroup/sysctl", 37, "6.12", "yes"),
+        ("cgroup/sysctl", 37, "6.6", "unknown"),  # between two that were tried
+        ("raw_tp/x", 46, "6.12", "unknown"),  # bpf_get_socket_cookie: none that was tried
+        ("raw_tp/x", 1, "4.19", "yes"),
+        ("uprobe.s/x", 148, "6.1", "yes"),  # bpf_copy_from_user, where a program may sleep
+        ("fentry/x", 999, "6.1", "yes"),
+    ],
+)
+def test_a_helper_must_be_allowed_to_the_type_of_program(section, helper, release, expected):
+    """That the kernel has a helper is not enough; 'unknown func' is what the verifier says then."""
+    wanted = sections.read(section)
+    assert wanted is not None
+    assert allowed.check(wanted.kind, helper, features.known(None, features.version(release)))[0] == expected
+
+
+def test_every_kind_of_section_names_types_that_are_known():
+    """A misspelt one would only be found by an agent that uses it."""
+    for section in (
+        "xdp",
+        "tc/ingress",
+        "cgroup/connect4",
+        "cgroup/recvmsg_unix",
+        "?fentry.s/x",
+        "struct_ops.s/x",
+    ):
+        wanted = sections.read(section)
+        assert wanted is not None
+        assert features.number("program", wanted.kind.program)
+        assert not wanted.kind.attach or features.number("attach", wanted.kind.attach) >= 0
+    assert sections.read("my_own_section") is None
 
 
 def test_a_licence_that_is_not_compatible_loses_the_helpers_for_it(new):
