@@ -32,7 +32,7 @@ LONGEST_EXTRA_S = 120.0
 #: What is left of the distance to the goal, for a change to count as better.
 BETTER = 0.75
 #: How near a measurement must come to its prediction: share of the value, share of the step.
-NEAR, NEAR_STEP = 0.25, 0.05
+NEAR, NEAR_STEP = 0.25, 0.05  # the reports say "within 25 %"
 
 
 def preflight(scene: Scene) -> None:

@@ -192,9 +192,9 @@ def _(event: record.Applied) -> Line:  # noqa: ARG001 - its kind is all it says
 def _(event: record.Compared) -> Line:
     if event.met is None:
         return Line("warn", "could not be measured", comparison(event))
-    return Line(
-        "good" if event.met else "bad", "as predicted" if event.met else "not as predicted", comparison(event)
-    )
+    if not event.met:
+        return Line("bad", "not as predicted", comparison(event))
+    return Line("good", "as predicted, within 25 %", comparison(event))
 
 
 @line.register

@@ -52,6 +52,25 @@ def test_a_ring_is_not_raised_where_it_would_not_help_or_not_fit(case_for, flow,
     assert reason in plan.reason
 
 
+def test_a_ring_that_is_called_for_and_cannot_be_changed_is_blocked(case_for):
+    """What can't be done is not what need not be done: the ladder goes by it."""
+    remedy = RingBufferSize()
+    for needed, flow in ((True, {}), (False, {"burst_bytes": 0.0})):
+        case = case_for(remedy, flow=flow)
+        link = msgspec.structs.replace(case.knobs[remedy.knob], missing="it is a symbolic link")
+        plan = remedy.plan(msgspec.structs.replace(case, knobs={remedy.knob: link}))
+        assert not plan.changes
+        assert plan.blocked is needed
+        assert (plan.reason == "it is a symbolic link") is needed
+
+
+def test_a_setting_that_cannot_be_read_is_blocked(case_for):
+    """Whether a change is called for is then unknown."""
+    remedy = RingBufferSize()
+    gone = KnobValue(missing="it can't be read")
+    assert remedy.plan(msgspec.structs.replace(case_for(remedy), knobs={remedy.knob: gone})).blocked
+
+
 def test_a_bound_gives_the_largest_size_allowed_and_says_what_will_still_be_lost(case_for):
     """1 MiB holds part of the burst: the prediction is the rest, not zero."""
     remedy = RingBufferSize()
