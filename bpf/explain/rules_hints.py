@@ -159,6 +159,23 @@ RULES: tuple[Rule, ...] = (
         source=WORDS,
         needs=(" cpu|cpu%",),
     ),
+    Rule(
+        when=(
+            "workload|throughput|application|kernel resource|the node|nodes|whole system|entire system",
+            "ksoftirqd|softirq|latency|every event|network events|syscall rate",
+        ),
+        speaks={CPU_BPF: 1.7},
+        means="Others than the agent pay for it: that is the cost of programs in the kernel.",
+        source=WORDS,
+        needs=(" cpu",),
+    ),
+    Rule(
+        when=("agent|daemon|plugin|profiler|collector|exporter|sensor",),
+        speaks={CPU_USER: 0.8},
+        means="The CPU is the agent's own.",
+        source=WORDS,
+        needs=(" cpu",),
+    ),
     # ── events ──
     Rule(
         when=(

@@ -136,6 +136,8 @@ RULES: tuple[Rule, ...] = (
             "failed to find valid kernel btf|could not find valid kernel btf|no valid kernel btf",
             "load kernel btf|get kernel btf|find vmlinux btf|loading vmlinux btf|load vmlinux btf",
             "@no-kernel-btf",
+            "btf from vmlinux|btf elf section in vmlinux",
+            "'.btf' elf section in vmlinux",
             "kernel btf is missing|missing kernel btf|missing btf|no kernel btf|no btf found",
             "without btf support",
             "kernel without btf|no btf for|lacks btf|has no btf|not have btf|btf missing|btf file not found",
@@ -239,6 +241,16 @@ RULES: tuple[Rule, ...] = (
         speaks={CONFIG: 4},
         means="The kernel's headers are missing, from which the program is compiled on the host.",
         source="bcc INSTALL.md; aquasecurity/tracee#1980",
+    ),
+    Rule(
+        when=(
+            "clsact|qdisc … no such file or directory|not found|unknown|not supported|enoent",
+            "unknown qdisc|unknown filter|specified qdisc|qdisc kind is unknown",
+        ),
+        speaks={CONFIG: 4.8},
+        means="tc programs need the clsact queue (CONFIG_NET_SCH_INGRESS) and cls_bpf (CONFIG_NET_CLS_BPF).",
+        source="Linux net/sched/sch_ingress.c; daeuniverse/dae#7, cilium/cilium#16284",
+        fix="modprobe sch_ingress cls_bpf, or a kernel built with them",
     ),
     Rule(
         when=(

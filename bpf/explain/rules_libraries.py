@@ -170,6 +170,16 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=(
+            "aarch64|arm64|armv7|s390x|riscv|platform … trampoline|fentry|fexit",
+            "trampoline|fentry|fexit … aarch64|arm64|armv7|s390x|riscv|only implemented on x86",
+        ),
+        speaks={ARCH: 1.5, CONFIG: -1.5},
+        means="The kind of attachment and the machine are named in one sentence.",
+        source="Linux arch/*/net/bpf_jit_comp.c; kubearmor/KubeArmor#1084",
+        unless=("probe entry may not exist",),
+    ),
+    Rule(
+        when=(
             "wrong endian|bigendian|littleendian|byte order",
             "can't load … on … endian",
             "program on … endian",
@@ -243,7 +253,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=("rodata|.data|.bss|.kconfig|create map|map create|create_map … invalid argument|einval|(-22)",),
-        speaks={OLD: 3},
+        speaks={OLD: 5, CREATE: -1},
         means="An old kernel refuses a flag or a type of map that came later.",
         source="libbpf src/libbpf.c, bpf_object__create_map; bcc docs/kernel-versions.md",
         needs=("@kernel<5.8",),
@@ -283,6 +293,25 @@ RULES: tuple[Rule, ...] = (
         speaks={CONFIG: 5},
         means="The kernel is new enough, so it was built without it.",
         source="cilium/ebpf internal/testutils; cilium/ebpf#1460",
+    ),
+    Rule(
+        when=("bpf_f_mmapable|mmapable|perf_event_ioc_set_bpf … invalid argument|einval", "bpf_f_mmapable"),
+        speaks={OLD: 4.5},
+        means="A flag, or a program on this kind of event, that the kernel doesn't know yet.",
+        source="Linux include/uapi/linux/bpf.h (5.5), kernel/events/core.c (4.7); OpenCloudOS/nettrace#89",
+    ),
+    Rule(
+        when=("incomplete definition of type 'struct tracepoint__|incomplete type 'struct tracepoint__",),
+        speaks={TRACEFS: 6, CORE: -3},
+        means="bcc makes this struct out of the event's format file: it couldn't read it from tracefs.",
+        source="bcc src/cc/frontends/clang/tp_frontend_action.cc; sustainable-computing-io/kepler#777",
+    ),
+    Rule(
+        when=("misaligned",),
+        speaks={ARCH: 4},
+        means="This architecture can't access memory off its natural boundary.",
+        source="Linux kernel/bpf/verifier.c, check_ptr_alignment (HAVE_EFFICIENT_UNALIGNED_ACCESS)",
+        needs=("loongarch|mips|arm|riscv|sparc|s390|ppc",),
     ),
     Rule(
         when=("use btf specs from|custom btf|external btf|btfhub|with btf file",),

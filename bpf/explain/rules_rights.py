@@ -153,6 +153,13 @@ RULES: tuple[Rule, ...] = (
         source="man 7 kernel_lockdown",
     ),
     Rule(
+        when=("secure boot|secureboot|uefi",),
+        speaks={LOCKDOWN: 1.5, CAPABILITY: -1.2},
+        means="Root is refused, and Secure Boot is on.",
+        source="iovisor/bcc#2525",
+        needs=("as root|sudo|privileged",),
+    ),
+    Rule(
         when=(
             "avc: denied|avc:  denied|avc denial|tclass=bpf|tclass=perf_event|tclass=lockdown",
             "selinux",
@@ -165,7 +172,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=("lsm=|bpf lsm|lsm list|lsm hook|lsm program|security/lsm|lsm bpf|bpf-lsm|lsm probe|lsm/",),
-        speaks={LOCKDOWN: 2.2, "missing_kernel_config": 2.2},
+        speaks={LOCKDOWN: 2.0, "missing_kernel_config": 2.6},
         means="The BPF LSM must be built in and among the active modules.",
         source="Linux security/Kconfig, CONFIG_LSM; kernel parameter lsm=",
     ),

@@ -110,6 +110,18 @@ RULES: tuple[Rule, ...] = (
         source="DataDog/datadog-agent#34586, projectcalico/calico#6935",
     ),
     Rule(
+        when=(
+            "never decreas|never shrink|only increas|continues to increase|continue to increase",
+            "keeps increasing|keep increasing|keeps growing|keep growing|never be deleted|never be removed",
+            "never be reclaimed|never reclaimed|never freed from the map|removal is missed|leaked entries",
+        ),
+        speaks={GROWTH: 4, FULL: -2},
+        means="The map got full because elements never leave it: a larger one only lasts longer.",
+        source="projectcalico/calico#6935, javierhonduco/lightswitch#379",
+        needs=(" map| maps|bpf_map|hash table|entries",),
+        unless=("memory leak", "rss"),
+    ),
+    Rule(
         when=("pids|pid map|per-pid|connections map|process map|tgid",),
         speaks={GROWTH: 1.5},
         means="A map with an element per process fills only when those of dead processes stay.",

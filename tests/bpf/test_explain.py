@@ -86,6 +86,10 @@ def first(text, **host):
         ("pods is forbidden: violates PodSecurity baseline", "seccomp_or_container_policy"),
         ("map create: cannot allocate memory: raise RLIMIT_MEMLOCK with ulimit -l", "memlock_rlimit"),
         ("kernel is too old: needs Linux 5.8 or newer", "kernel_too_old"),
+        ("tc: cannot add clsact qdisc: no such file or directory", "missing_kernel_config"),
+        ("libbpf: unsupported BTF_KIND:19\nlibbpf: failed to find valid kernel BTF", "other"),
+        ("aarch64, 5.15: fentry: prog 'p': failed to attach: ERROR: strerror_r(-524)=22", "arch_mismatch"),
+        ("maximum of 1000 probes allowed, attempted 1470", "kprobe_attach_limit"),
     ],
 )
 def test_each_family_of_messages_leads_to_its_cause(text, cause):
@@ -212,6 +216,41 @@ def test_of_a_verifier_log_the_last_complaint_counts():
     )
 
     assert first(text) == "verifier_bounds"
+
+
+@pytest.mark.parametrize(
+    ("report", "cause"),
+    [
+        (
+            "R0 invalid mem access 'map_value_or_null'\n\nVerification failed: Register Type Safety: "
+            "Invalid dereference\n\nReason:\n  R0 may be NULL here.",
+            "verifier_null_check",
+        ),
+        (
+            "Verification failed: Memory Safety: Out-of-bounds access\n\nReason:\n  R1 may go past the end "
+            "of the map value.",
+            "verifier_bounds",
+        ),
+    ],
+)
+def test_the_reports_of_kernel_7_are_read_too(report, cause):
+    """From 7.x on the verifier tells its reasons in sentences."""
+    assert first(report) == cause
+
+
+def test_a_map_that_is_full_because_nothing_leaves_it_is_not_too_small():
+    """A larger map would only last longer."""
+    text = "map update: argument list too long; the number of keys in the map only increases, never decreases"
+
+    assert first(text) == "map_unbounded_growth"
+
+
+def test_where_nothing_specific_speaks_what_was_tried_and_the_errno_do():
+    """The causes that such failures have most often, with little confidence."""
+    causes = explain("loading eBPF objects failed: invalid argument")
+
+    assert causes
+    assert causes[0].confidence < 0.6
 
 
 def test_a_text_about_something_else_names_nothing():

@@ -76,6 +76,24 @@ def test_remarks_that_every_load_makes_are_not_taken_for_the_reason():
     assert refusal.message.startswith("math between map_value pointer")
 
 
+def test_the_report_of_a_new_kernel_is_not_taken_for_the_log():
+    """From 7.x on sentences follow the complaint, with instructions quoted once more."""
+    log = (
+        "6: (85) call bpf_map_lookup_elem#1    ; R0=map_value_or_null(id=1,map=table,ks=4,vs=64)\n"
+        "7: (79) r0 = *(u64 *)(r0 +0)\nR0 invalid mem access 'map_value_or_null'\n\n"
+        "Verification failed: Register Type Safety: Invalid dereference\n\n"
+        "Reason:\n  R0 may be NULL here (a nullable map value pointer).\n\nAt:\n  p @ a.bpf.c:29:9\n"
+        "  Instruction context:\n      6 | (85) call bpf_map_lookup_elem#1\n"
+        "  >>> 7 | (79) r0 = *(u64 *)(r0 +0)\n      8 | (95) exit\n\nprocessed 7 insns (limit 1000000)\n"
+    )
+
+    refusal = verifier.read(log)
+
+    assert refusal is not None
+    assert refusal.message == "R0 invalid mem access 'map_value_or_null'"
+    assert refusal.instruction == 7
+
+
 def test_a_text_without_a_verifier_log_gives_nothing():
     """A guess would look like a reading."""
     assert verifier.read('level=error msg="map create: operation not permitted"\n') is None
