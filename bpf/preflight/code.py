@@ -153,7 +153,7 @@ def _helpers(linked: Linked, program: Program, reached: dict[Place, bool]) -> It
         one = linked.code[place[0]][place[1]]
         if one.code != instructions.CALL or one.source != instructions.CALL_HELPER or place in linked.ends:
             continue
-        outcome, reason = _helper(linked, one.immediate, wanted)
+        outcome, reason, advice = _helper(linked, one.immediate, wanted)
         if outcome == "fails" and not sure:
             outcome, reason = "unknown", f"{reason}; {_OTHER_SETTINGS}"
         yield Finding(
@@ -163,7 +163,7 @@ def _helpers(linked: Linked, program: Program, reached: dict[Place, bool]) -> It
             program=program.name,
             place=linked.obj.place(*place) or f"instruction {place[1]} of {place[0]}",
             reason=reason,
-            advice="" if outcome == "works" else f"guard it with bpf_core_enum_value_exists, or {PIN}",
+            advice="" if outcome == "works" else advice,
         )
 
 
@@ -191,16 +191,18 @@ def _novelties(linked: Linked, program: Program, reached: dict[Place, bool]) -> 
             )
 
 
-def _helper(linked: Linked, number: int, wanted: sections.Wanted | None) -> tuple[Outcome, str]:
-    """Whether the kernel has a helper, allows it to this kind of program, and under this licence."""
+def _helper(linked: Linked, number: int, wanted: sections.Wanted | None) -> tuple[Outcome, str, str]:
+    """Whether the kernel has a helper, allows it to this kind of program and licence; reason, advice."""
     outcome, reason = feature(linked.kernel, "helper", number)
     known = features.table().get(("helper", number))
     if known is not None and known.gpl and linked.obj.license not in _COMPATIBLE:
-        return "fails", f"it is for GPL-compatible licences; the object says {linked.obj.license!r}"
+        reason = f"it is for GPL-compatible licences; the object says {linked.obj.license!r}"
+        return "fails", reason, 'declare a licence such as "Dual MIT/GPL", or do without it'
     if outcome != "works" and number in _REPLACED:
-        return "works", f"{reason}; libbpf takes bpf_probe_read in its place"
+        return "works", f"{reason}; libbpf takes bpf_probe_read in its place", ""
     if outcome == "works" and wanted is not None:
         allowed, why = may_call.check(wanted.kind, number, linked.kernel.features)
         if allowed != "yes":
-            return ("fails" if allowed == "no" else "unknown"), why
-    return outcome, reason
+            other = f"call it from another type of program, or {PIN}"
+            return ("fails" if allowed == "no" else "unknown"), why, other
+    return outcome, reason, f"guard it with bpf_core_enum_value_exists, or {PIN}"

@@ -76,10 +76,14 @@ def summary(answer: Answer) -> str:
     for one in answer.objects:
         counts[one.outcome] += 1
     told = [f"{count} {_WORDS[outcome]}" for outcome, count in counts.items() if count]
-    return f"On {answer.kernel}: {', '.join(told)} of {_plural(len(answer.objects), 'object')}."
+    return f"On {answer.kernel}, of {_plural(len(answer.objects), 'object')}: {', '.join(told)}."
 
 
-_WORDS: dict[Outcome, str] = {"works": "will work", "fails": "will fail", "unknown": "can't be told for sure"}
+_WORDS: dict[Outcome, str] = {
+    "works": "find all that they need",
+    "fails": "will fail",
+    "unknown": "can't be told for sure",
+}
 
 
 def _object(one: ObjectVerdict, everything: bool) -> Iterator[str]:

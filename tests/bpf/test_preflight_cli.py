@@ -65,7 +65,7 @@ def test_words_tell_what_fails_why_and_the_way_out(files, capsys):
         "FAILS   old_field  tp_btf/sched_switch (load fails, attach works)",
         "struct task_struct has no field `state` on kernel 6.12: kernels ≥ 5.14 call it `__state`",
         "→ guard it with bpf_core_field_exists",
-        "On kernel 6.12: 1 will fail of 1 object.",
+        "On kernel 6.12, of 1 object: 1 will fail.",
     ):
         assert words in told
 
