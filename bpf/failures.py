@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bpf.names import MAP_TYPES, PROGRAM_TYPES, named, text
+from bpf.objects.names import MAP_TYPES, PROGRAM_TYPES, named, text
 
 #: Commands whose failing means that something did not load or attach; lookups fail by the way.
 COMMANDS = {

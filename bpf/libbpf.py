@@ -6,7 +6,7 @@ with CO-RE relocations 15 ms after. Whatever ends the block or the process, noth
 kernel.
 
 Not here: the library, its errors and log (``bpf.library``), questions about objects of others
-(``bpf.syscall``), names of variables (``bpf.btf``).
+(``bpf.syscall``), names of variables (``bpf.objects.btf``).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ctypes import byref, c_size_t, c_uint32
 from pathlib import Path
 from types import TracebackType
 
-from bpf import btf, tracepoints
 from bpf.library import BpfError, check, check_pointer, failure, is_root, library, take_log, usable
+from bpf.objects import btf, tracepoints
 
 __all__ = [
     "BpfError",

@@ -3,7 +3,7 @@
 Its promise: a failed call becomes a ``BpfError`` with the errno's name, its meaning and what
 libbpf had to say, never a bare number. Loading it takes 0.3 ms. Needs libbpf 1.0 or newer.
 
-Not here: what is done with it (``bpf.libbpf``, ``bpf.syscall``, ``bpf.btf``).
+Not here: what is done with it (``bpf.libbpf``, ``bpf.syscall``, ``bpf.objects.btf``).
 """
 
 from __future__ import annotations

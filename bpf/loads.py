@@ -18,10 +18,10 @@ from types import TracebackType
 
 import msgspec
 
-from bpf import btf
 from bpf.failures import COMMANDS, Failure, Retries, decode
 from bpf.libbpf import BpfError, BpfObject, library
-from bpf.ringreader import RingReader
+from bpf.objects import btf
+from bpf.objects.ringreader import RingReader
 
 _OBJECT = Path(__file__).parent / "probes" / "load_failures.bpf.o"
 _PROGRAM_TYPE_TRACEPOINT = 5  # linux/bpf.h

@@ -4,7 +4,7 @@ Plain ``bpf()`` commands through libbpf's thin wrappers; no program of ours is l
 about 3 µs per object. The layouts are ``struct bpf_map_info`` and kin of ``linux/bpf.h``: an
 older kernel fills less, the rest stays 0.
 
-Not here: reading everything at once (``bpf.inventory``), map contents (``bpf.maps``).
+Not here: reading everything at once (``bpf.objects.inventory``), map contents (``bpf.objects.maps``).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 One promise: nothing is left out and nothing summed up: one row per thing that somebody may
 have to answer for, with who, what, when, by whose leave and how it ended.
 
-Not here: the chain of hashes (``engine.chain``).
+Not here: the chain of hashes (``engine.journal.chain``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from engine.errors import UsageError
 from engine.reports.story import Attempt, Proposal, tell
 
 if TYPE_CHECKING:
-    from engine.chain import Damage
     from engine.journal import Journal
+    from engine.journal.chain import Damage
 
 #: Characters that a spreadsheet takes for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

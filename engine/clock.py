@@ -4,7 +4,7 @@ One promise: a wait ends as soon as somebody asks the run to stop, and nothing e
 ``Cancel`` is a flag; whoever works looks at it between two actions, so that a write in
 flight is always finished and written down.
 
-Not here: what a run does when it is asked to stop (``engine.runner``).
+Not here: what a run does when it is asked to stop (``engine.running.runner``).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Strangers' parts and ours come through the same door: an entry point of the grou
 beside each protocol, whose object is a class or function that is called without
 arguments and gives one of these.
 
-Not here: any implementation. ``engine.looking`` makes windows, ``engine.catalog`` finds
+Not here: any implementation. ``engine.running.looking`` makes windows, ``engine.catalog`` finds
 the parts, ``engine.testing`` has fakes.
 """
 
@@ -214,7 +214,7 @@ class KnobBackend(Protocol):
 
 
 class Guard(Protocol):
-    """A reason to hold back. Group ``runbook.guards``. See ``engine.guards``."""
+    """A reason to hold back. Group ``runbook.guards``. See ``engine.guarding.guards``."""
 
     name: str
 

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import msgspec
 
-from engine import journal, policy, profiles
+from engine import journal
+from engine.agents import profiles
 from engine.catalog import BrokenPart, Catalog
 from engine.errors import RunbookError
+from engine.guarding import policy
 from engine.values import Support
 
 #: Capability → its bit in ``CapEff`` (include/uapi/linux/capability.h), what it is needed for.

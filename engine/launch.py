@@ -3,7 +3,7 @@
 One promise: whatever can be known to be wrong (runbook, inputs, target, policy, report files) is
 said before the run begins and before anything is looked at.
 
-Not here: the run (``engine.runner``), the command line (``engine.commands.run``).
+Not here: the run (``engine.running.runner``), the command line (``engine.commands.run``).
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from pathlib import Path
 
 import msgspec
 
-from engine import catalog, expressions, host, inputs, loader, locks, policy, scope, targets
-from engine.check import require
+from engine import catalog, host
+from engine.agents import targets
 from engine.clock import Cancel, SystemClock
 from engine.errors import Refused
-from engine.journal import Journal
-from engine.leases import end_leases, keep_leases
-from engine.model import Change, Look, Runbook, Try
+from engine.guarding import policy
+from engine.journal import Journal, locks
+from engine.language import expressions, inputs, loader, scope
+from engine.language.check import require
+from engine.language.model import Change, Look, Runbook, Try
 from engine.record import Run, Watcher
-from engine.runner import Order, run
-from engine.scene import Silent, Tools
+from engine.running.leases import end_leases, keep_leases
+from engine.running.runner import Order, run
+from engine.running.scene import Silent, Tools
 from engine.values import Setting, Target
 
 

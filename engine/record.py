@@ -3,7 +3,7 @@
 The journal stores them as JSON and hash-chains them; the runner makes them; reports, the
 live display and audits read nothing else. A run can be told again from them alone.
 
-Not here: storing (``engine.journal``), making (``engine.runner``), telling (``engine.reports``).
+Not here: storing (``engine.journal``), making (``engine.running.runner``), telling (``engine.reports``).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from engine import catalog, inputs
+from engine import catalog
 from engine.clock import Cancel
 from engine.contracts import Probe, Remediation
 from engine.errors import ChangedSince
@@ -31,12 +31,13 @@ from engine.fakes import (
     FakeWatcher,
     failing,
 )
+from engine.guarding.policy import Policy
 from engine.journal import Journal
-from engine.model import Runbook
-from engine.policy import Policy
+from engine.language import inputs
+from engine.language.model import Runbook
 from engine.record import Run
-from engine.runner import Order, run
-from engine.scene import Tools
+from engine.running.runner import Order, run
+from engine.running.scene import Tools
 from engine.values import Case, Change, Evidence, Host, Plan, Setting, Target
 
 __all__ = [

@@ -3,7 +3,7 @@
 One promise: the same value looks the same on the terminal, in a report and in an audit, and
 no text that came from outside (an alert, an agent, a log line) can steer the terminal.
 
-Not here: layout (``engine.live``, ``engine.reports``), parsing what people write
+Not here: layout (``engine.terminal.live``, ``engine.reports``), parsing what people write
 (``engine.units``).
 """
 

@@ -4,7 +4,7 @@ Every write is compare-and-set, nothing is applied twice, and undo puts back exa
 was captured, from the journal alone: no memory of this process is needed.
 
 Not here: deciding (``planning`` and the remediations), the places settings stand in and
-reloads (``knobs/``), whether we may (``engine.guards``).
+reloads (``knobs/``), whether we may (``engine.guarding.guards``).
 """
 
 from __future__ import annotations

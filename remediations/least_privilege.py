@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from cluster.workload import Object
+from engine.cluster.workload import Object
 
 #: Host directory → name of its volume, and whether it may only be read.
 _VOLUMES = {"/sys/fs/bpf": ("bpffs", False), "/sys/kernel/tracing": ("tracefs", True)}

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from cluster import admission, manifest, workload
-from cluster.ref import Ref, parse
-from cluster.workload import Object
+from engine.cluster import admission, manifest, workload
+from engine.cluster.ref import Ref, parse
+from engine.cluster.workload import Object
 from engine.errors import RunbookError
 from engine.values import Change, Plan, Prediction, Risk
 from remediations.knobs import manifest_text, pod_parts

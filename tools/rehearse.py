@@ -23,11 +23,12 @@ import msgspec
 
 from bpf.lab.faults import FAULTS
 from bpf.lab.settings import render
-from engine import inputs, loader, record, reports
+from engine import record, reports
 from engine.catalog import installed
 from engine.contracts import Window
-from engine.live import Plain
-from engine.runner import Order, run
+from engine.language import inputs, loader
+from engine.running.runner import Order, run
+from engine.terminal.live import Plain
 from engine.testing import fake_tools
 from engine.values import Evidence, Process, Series, Support, Target
 

@@ -220,6 +220,7 @@ RULES: tuple[Rule, ...] = (
             "requires config_|without config_|need config_|needs config_|enable config_",
             "compiled with config_|built with config_",
             "missing … config_",
+            "only config_have_|only see config_|find only config_|only has config_",
             "kernel config|kernel configuration|kernel option|kconfig",
             "unable to find kernel headers|kernel headers|kheaders|ikheaders|linux-headers|kernel-headers",
             "kernel-devel",

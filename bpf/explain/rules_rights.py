@@ -136,6 +136,12 @@ RULES: tuple[Rule, ...] = (
         source="moby profiles/seccomp/default.json",
         needs=("operation not permitted|eperm|permission denied",),
     ),
+    Rule(
+        when=("mount bpf|mounting bpf|mount the bpf … permission denied|not permitted|eperm|eacces",),
+        speaks={CAPABILITY: 5, "pin_path_or_bpffs": -1},
+        means="Mounting a file system takes CAP_SYS_ADMIN (and a container's profile that allows it).",
+        source="man 2 mount; grafana/beyla#475",
+    ),
     # ── lockdown and security modules ──
     Rule(
         when=("lockdown", "locked down", "use of bpf to read kernel ram is restricted", "kernel_lockdown"),
@@ -158,6 +164,14 @@ RULES: tuple[Rule, ...] = (
         means="Root is refused, and Secure Boot is on.",
         source="iovisor/bcc#2525",
         needs=("as root|sudo|privileged",),
+    ),
+    Rule(
+        when=("despite running as root|despite being root|although root|even as root|even though root",),
+        speaks={LOCKDOWN: 3, CAPABILITY: -2},
+        means="Root outside a container is refused: lockdown or a security module.",
+        source="bcc FAQ.txt; iovisor/bcc#2525, grafana/pyroscope#1832",
+        needs=("operation not permitted|eperm|permission denied",),
+        unless=("container", "docker", "podman", "kubernetes", "securitycontext"),
     ),
     Rule(
         when=(

@@ -307,7 +307,7 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        when=("backedge|back-edge|back edge", "unroll", "bounded loop", "complexity"),
+        when=("backedge|back-edge|back edge", "unroll", "bounded loop", "complexity", "prove termination"),
         speaks={LOOP: 2},
         means="The text itself speaks of loops or complexity.",
         source="wording of maintainers",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from bpf.flow.counting import Counters
 from bpf.flow.rings import Rings
-from bpf.procfs import must_live
+from bpf.system.procfs import must_live
 from engine.errors import RunbookError, TargetGone
 from engine.values import Target
 

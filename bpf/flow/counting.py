@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 from bpf.flow import kernel_losses
 from bpf.flow.sources import LogSource, MapSource, MetricSource, Page, Source, VariableSource
-from bpf.logtail import Tail
+from bpf.system.logtail import Tail
 from engine.errors import RunbookError
 from engine.values import Counter, Target
 

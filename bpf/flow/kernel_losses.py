@@ -8,10 +8,10 @@ Not here: the agent's own counters, which come first (``bpf.flow.sources``).
 
 from __future__ import annotations
 
-from bpf.drops import FailedReserves
 from bpf.flow.sources import Source
-from bpf.perfbuf import PerfWatch
-from bpf.procfs import PERF_EVENT_ARRAY, RINGBUF, held_maps
+from bpf.objects.drops import FailedReserves
+from bpf.objects.perfbuf import PerfWatch
+from bpf.system.procfs import PERF_EVENT_ARRAY, RINGBUF, held_maps
 from engine.errors import RunbookError
 from engine.values import Target
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from bpf.flow.readings import RingSeen
 from bpf.flow.sampling import RingSamples
 from bpf.flow.trace import Trace
-from bpf.procfs import PERF_EVENT_ARRAY, RINGBUF, held_maps
-from bpf.ringbuf import RingWatch
+from bpf.objects.ringbuf import RingWatch
 from bpf.syscall import map_info
+from bpf.system.procfs import PERF_EVENT_ARRAY, RINGBUF, held_maps
 from engine.errors import ProbeFailed
 from engine.values import Target
 

@@ -15,7 +15,7 @@ from bpf.flow.trace import Trace
 
 
 class Watch(Protocol):
-    """What gives the positions of a ring; ``bpf.ringbuf.RingWatch`` does."""
+    """What gives the positions of a ring; ``bpf.objects.ringbuf.RingWatch`` does."""
 
     size: int
 

@@ -13,11 +13,11 @@ import re
 import struct
 from typing import Protocol
 
-from bpf import variables
 from bpf.library import library
-from bpf.procfs import read_text
-from bpf.prometheus import Sample, scrape, total
+from bpf.objects import variables
 from bpf.syscall import MapInfo, map_info, opened
+from bpf.system.procfs import read_text
+from bpf.system.prometheus import Sample, scrape, total
 from engine.errors import ProbeFailed
 from engine.values import Counter, Target
 

@@ -17,7 +17,7 @@ from bpf.flow.evidence import evidence_of
 from bpf.flow.readings import CUT_SHORT, NO_RING, Seen
 from bpf.flow.rings import Rings
 from bpf.flow.sampling import RingSamples
-from bpf.procfs import must_live
+from bpf.system.procfs import must_live
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Cost, Evidence, Target

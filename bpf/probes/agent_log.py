@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Mapping
 
 from bpf.flow.sources import LogSource
-from bpf.logtail import Tail
-from bpf.procfs import must_live
+from bpf.system.logtail import Tail
+from bpf.system.procfs import must_live
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Reading, Support, Target

@@ -4,7 +4,7 @@ Its promise: a series that is not on the page is unknown, not zero; a page that 
 is a failed probe, not a quiet agent. Every series of the page is in the table, so that a runbook
 for an agent we never heard of has what there is.
 
-Not here: the format (``bpf.prometheus``), losses by the best source (``bpf.probes.event_flow``).
+Not here: the format (``bpf.system.prometheus``), losses by the best source (``bpf.probes.event_flow``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from bpf.flow.sources import Page
-from bpf.procfs import must_live
-from bpf.prometheus import Sample, total
+from bpf.system.procfs import must_live
+from bpf.system.prometheus import Sample, total
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Counter, Evidence, Field, Reading, Scalar, Series, Support, Target

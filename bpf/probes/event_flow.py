@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from bpf.flow.fields import FIELDS
 from bpf.library import usable
-from bpf.procfs import PERF_EVENT_ARRAY, RINGBUF, held_maps
+from bpf.system.procfs import PERF_EVENT_ARRAY, RINGBUF, held_maps
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Support, Target

@@ -17,13 +17,14 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bpf import attach_points, inventory, maps, syscall_names
-from bpf.attach_points import Place, Places
-from bpf.iterators import possible_cpus
 from bpf.libbpf import BpfError, BpfObject, usable
-from bpf.names import text
-from bpf.ring_records import RingRecords
+from bpf.objects import attach_points, inventory, maps
+from bpf.objects.attach_points import Place, Places
+from bpf.objects.iterators import possible_cpus
+from bpf.objects.names import text
+from bpf.objects.ring_records import RingRecords
 from bpf.syscall import MapInfo, ask, map_ids_of
+from bpf.system import syscall_names
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Reading, Scalar, Support, Target

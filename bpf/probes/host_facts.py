@@ -20,7 +20,7 @@ from bpf.host.files import ROOT, link
 from bpf.library import is_root
 from bpf.probes import kernel_kinds
 from bpf.probes.host_fields import FIELDS, FILE_SYSTEMS, OPTIONS, SYSCTLS, TRIED
-from bpf.procfs import alive, held_programs
+from bpf.system.procfs import alive, held_programs
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Reading, Scalar, Support, Target

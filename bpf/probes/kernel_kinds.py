@@ -12,9 +12,9 @@ import errno
 from collections.abc import Callable
 from pathlib import Path
 
-from bpf import drops, maps
 from bpf.libbpf import BpfError, BpfObject, library, statistics, usable
-from bpf.ringbuf import MAP_TYPE_RINGBUF
+from bpf.objects import drops, maps
+from bpf.objects.ringbuf import MAP_TYPE_RINGBUF
 from bpf.syscall import MapInfo, ask
 from engine.values import Support
 

@@ -17,9 +17,9 @@ from bpf.rights import needs, objects
 from bpf.rights.balance import Balance, balance
 from bpf.rights.given import Given, given
 from bpf.rights.needs import V5_11, Doing
-from cluster import admission, workload
-from cluster.ref import SCHEME, parse
-from cluster.source import Found, find
+from engine.cluster import admission, workload
+from engine.cluster.ref import SCHEME, parse
+from engine.cluster.source import Found, find
 from engine.contracts import Window
 from engine.errors import ProbeFailed, RunbookError
 from engine.values import Evidence, Field, Reading, Setting, Support, Target
@@ -139,7 +139,7 @@ def _doing(
         sources.append(objects.of_files(files))
     if target.processes:
         try:
-            from bpf import inventory  # noqa: PLC0415 - needs root, and only where the pod runs here
+            from bpf.objects import inventory  # noqa: PLC0415 - needs root, and only where the pod runs here
 
             sources.append(objects.of_running(inventory.read(), [one.pid for one in target.processes]))
         except RunbookError as error:

@@ -13,10 +13,10 @@ from typing import TypeVar
 import msgspec
 
 from bpf.rights.needs import version
-from cluster import admission, workload
-from cluster.source import Found
-from cluster.targets import pods_of
-from cluster.workload import Object
+from engine.cluster import admission, workload
+from engine.cluster.source import Found
+from engine.cluster.targets import pods_of
+from engine.cluster.workload import Object
 from engine.errors import RunbookError
 from engine.values import Field, Reading, Scalar
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from bpf.failures import Failure
 from bpf.libbpf import usable
 from bpf.loads import LoadTracer, Losses
-from bpf.procfs import read_text
+from bpf.system.procfs import read_text
 from engine.contracts import Window
 from engine.values import Evidence, Field, Reading, Scalar, Support, Target
 

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from bpf import cgroups
 from bpf.probes.process_fields import FIELDS
-from bpf.procfs import PROC, alive, must_live, read_text
-from bpf.procstat import Moment, Thread, allowed_cpus, light, moment_of
+from bpf.system import cgroups
+from bpf.system.procfs import PROC, alive, must_live, read_text
+from bpf.system.procstat import Moment, Thread, allowed_cpus, light, moment_of
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Reading, Scalar, Series, Support, Target

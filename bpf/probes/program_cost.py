@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from bpf.libbpf import BpfError, statistics, usable
-from bpf.names import PROGRAM_TYPES, named, text
+from bpf.objects.names import PROGRAM_TYPES, named, text
 from bpf.syscall import ids, program_info
 from engine.contracts import Window
 from engine.errors import ProbeFailed

@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from bpf import names
 from bpf.library import check_pointer, library
+from bpf.objects import names
 from bpf.rights.needs import Doing
 from engine.errors import ProbeFailed
 from engine.values import Inventory

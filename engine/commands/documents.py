@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from engine import catalog, loader, text
+from engine import catalog, text
 from engine.commands.printing import Json, emit, new_app, table
 from engine.errors import DocumentError, RunbookError
+from engine.language import loader
 
 app = new_app()
 
@@ -52,7 +53,7 @@ def _row(name: str, path: Path) -> dict[str, str]:
 @app.command(epilog="Example: runbook show events-dropped")
 def show(runbook: RunbookName, as_json: Json = False) -> None:
     """Tell in words what a runbook looks at and what it may change."""
-    from engine.describe import describe  # noqa: PLC0415 - only this command's
+    from engine.language.describe import describe  # noqa: PLC0415 - only this command's
 
     loaded = loader.load(loader.find(runbook))
     if as_json:
@@ -106,15 +107,15 @@ def _judge(path: Path, kind: str) -> list[str]:
         RunbookError: It is wrong.
     """
     if kind == "profile":
-        from engine import profiles  # noqa: PLC0415
+        from engine.agents import profiles  # noqa: PLC0415
 
         profiles.load(path)
     elif kind == "policy":
-        from engine import policy  # noqa: PLC0415
+        from engine.guarding import policy  # noqa: PLC0415
 
         policy.load(path)
     else:
-        from engine.check import check as findings  # noqa: PLC0415
+        from engine.language.check import check as findings  # noqa: PLC0415
 
         return [str(finding) for finding in findings(loader.load(path), catalog.installed())]
     return []
@@ -125,7 +126,7 @@ def schema(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="runbook, profile or policy.")] = "runbook",
 ) -> None:
     """Print the JSON Schema of runbooks and profiles, for editors."""
-    from engine.schema import as_json  # noqa: PLC0415
-    from engine.schema import schema as build  # noqa: PLC0415
+    from engine.language.schema import as_json  # noqa: PLC0415
+    from engine.language.schema import schema as build  # noqa: PLC0415
 
     typer.echo(as_json(build(kind)), nl=False)

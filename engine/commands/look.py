@@ -11,7 +11,7 @@ from engine.commands.printing import Json, emit, new_app, pairs
 from engine.commands.run import Pid, Target
 from engine.commands.seen import tell
 from engine.errors import UsageError
-from engine.glance import Glance, glance
+from engine.terminal.glance import Glance, glance
 
 app = new_app()
 

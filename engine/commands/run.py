@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from engine import live, reports
+from engine import reports
 from engine.commands.documents import RunbookName
 from engine.commands.printing import Json, State, emit, new_app, pairs
 from engine.launch import Wish, launch
 from engine.reports import json as machine
+from engine.terminal import live
 
 app = new_app()
 

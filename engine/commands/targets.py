@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from engine import catalog, text
-from engine import targets as finding
+from engine.agents import targets as finding
 from engine.commands.printing import Json, emit, new_app, table
 from engine.errors import RunbookError
 from engine.values import Inventory, Knob, Target

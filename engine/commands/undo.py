@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from engine import leases as temporary
-from engine import live, text
-from engine import resume as later
+from engine import text
 from engine.commands.printing import Json, State, emit, new_app
 from engine.commands.record import RunId
 from engine.launch import Wish, tools, watch_leases
 from engine.record import Settled
 from engine.reports import json as machine
+from engine.running import leases as temporary
+from engine.running import resume as later
+from engine.terminal import live
 
 app = new_app()
 

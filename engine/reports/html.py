@@ -63,7 +63,7 @@ def _goal(story: Story) -> tuple[str, str, str] | None:
 
 def _inputs(head: record.RunHead) -> dict[str, str]:
     """The inputs with the units that the runbook's own text gives them, where it can be read back."""
-    from engine import loader  # noqa: PLC0415 - only for a whole report
+    from engine.language import loader  # noqa: PLC0415 - only for a whole report
 
     kinds: dict[str, str] = {}
     with suppress(RunbookError):

@@ -3,7 +3,7 @@
 One promise: applied in order to the first value, the operations give the second; what is the same
 in both is not mentioned, and lists that only grew (or shrank) at their end are not replaced.
 
-Not here: sending it (``cluster.api``). Source: RFC 6902, RFC 6901.
+Not here: sending it (``engine.cluster.api``). Source: RFC 6902, RFC 6901.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cluster import errors, workload
-from cluster.api import Answer
-from cluster.ref import parse
-from cluster.source import Found, find
-from cluster.workload import Object
+from engine.cluster import errors, workload
+from engine.cluster.api import Answer
+from engine.cluster.ref import parse
+from engine.cluster.source import Found, find
+from engine.cluster.workload import Object
 from engine.errors import ChangedSince, ChangeFailed, RunbookError
 from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import manifest_text, pod_parts

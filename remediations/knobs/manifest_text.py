@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from cluster.workload import Object
+from engine.cluster.workload import Object
 from remediations.knobs import pod_parts
 from remediations.knobs.backend import NotChanged
 from remediations.knobs.yaml_place import Key, deep_end, line_end, step_of

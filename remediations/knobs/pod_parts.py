@@ -13,8 +13,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from cluster import workload
-from cluster.workload import Object
+from engine.cluster import workload
+from engine.cluster.workload import Object
 from remediations.knobs.json_patch import Operation, operations
 
 #: Keys of the container, and keys of the pod.

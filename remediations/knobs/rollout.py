@@ -9,10 +9,10 @@ Not here: making the change (``kubernetes``). Source: what ``kubectl rollout sta
 
 from __future__ import annotations
 
-from cluster import workload
-from cluster.source import Found, find
-from cluster.targets import pods_of
-from cluster.workload import Object
+from engine.cluster import workload
+from engine.cluster.source import Found, find
+from engine.cluster.targets import pods_of
+from engine.cluster.workload import Object
 from engine.contracts import Clock
 from engine.errors import ChangeFailed, RunbookError
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bpf.flow.sources import LogSource
-from bpf.logtail import Tail
 from bpf.probes.agent_log import AgentLog, Told, readings_of
+from bpf.system.logtail import Tail
 from engine.testing import check_probe
 from engine.values import Counter, Evidence, Target
 

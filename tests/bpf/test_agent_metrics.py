@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpf.probes.agent_metrics import AgentMetrics, evidence_of, growth
-from bpf.prometheus import parse
+from bpf.system.prometheus import parse
 from engine.testing import check_probe
 from engine.values import Counter, Target
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bpf import headers
-from bpf.bcc_host import BccMissing, interpreter
-from bpf.bcc_probe import BccProbe
+from bpf.bcc import headers
+from bpf.bcc.bcc_host import BccMissing, interpreter
+from bpf.bcc.bcc_probe import BccProbe
 from engine.errors import ProbeFailed
 
 HARMLESS = "#include <uapi/linux/ptrace.h>\nTRACEPOINT_PROBE(raw_syscalls, sys_exit) { return args->ret; }"

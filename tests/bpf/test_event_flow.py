@@ -12,7 +12,7 @@ from bpf.flow.fields import FIELDS
 from bpf.flow.readings import CUT_SHORT, RingSeen, Seen
 from bpf.flow.simulate import Ring, pulses, simulate, steadily, wakes
 from bpf.probes.event_flow import EventFlow
-from bpf.procfs import must_live, started_ticks
+from bpf.system.procfs import must_live, started_ticks
 from engine.errors import TargetGone
 from engine.testing import check_probe
 from engine.values import Counter, Process, Target

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bpf import attach_points, names, pins, syscall_names
 from bpf.libbpf import BpfError, BpfObject, failure
-from bpf.perfbuf import PerfWatch
+from bpf.objects import attach_points, names, pins
+from bpf.objects.perfbuf import PerfWatch
+from bpf.objects.ringbuf import record_bytes
 from bpf.probes import kernel_kinds
 from bpf.probes.event_sources import EventSources
 from bpf.probes.kernel_facts import KernelFacts
 from bpf.probes.program_cost import ProgramCost
-from bpf.ringbuf import record_bytes
+from bpf.system import syscall_names
 from engine.contracts import Probe, Window
 from engine.errors import ProbeFailed
 from engine.testing import FakeClock, check_probe

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bpf.probes.host_facts import HostFacts
-from bpf.procfs import started_ticks
+from bpf.system.procfs import started_ticks
 from engine.contracts import Probe
 from engine.errors import ProbeFailed
 from engine.testing import FakeClock, check_probe

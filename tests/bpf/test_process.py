@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bpf import cgroups
 from bpf.probes.process import ProcessProbe, evidence_of
-from bpf.procfs import started_ticks
-from bpf.procstat import Moment, Thread, allowed_cpus, moment_of
+from bpf.system import cgroups
+from bpf.system.procfs import started_ticks
+from bpf.system.procstat import Moment, Thread, allowed_cpus, moment_of
 from engine.testing import check_probe
 from engine.values import Process, Target
 

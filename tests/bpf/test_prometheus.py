@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpf.prometheus import parse, scrape, total
+from bpf.system.prometheus import parse, scrape, total
 
 PAGE = """
 # HELP bpf_events_dropped_total Events lost.

@@ -3,7 +3,8 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from engine import catalog, loader
+from engine import catalog
+from engine.language import loader
 from engine.values import Field
 
 

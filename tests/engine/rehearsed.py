@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from engine.journal import Journal
-from engine.model import Change, Decide, Goal, Look, Runbook, Step, Tell, Try
+from engine.language.model import Change, Decide, Goal, Look, Runbook, Step, Tell, Try
 from engine.record import Event, Run
 from engine.testing import FakeDiagnosis, FakeProbe, FakeRemediation, FakeTarget
 from engine.values import Cause, Prediction, Verdict

@@ -2,8 +2,9 @@
 
 import pytest
 
-from engine import catalog, check, loader
+from engine import catalog
 from engine.errors import DocumentError
+from engine.language import check, loader
 from tests.engine.parts import GOOD, PARTS, load
 
 HEAD = "runbook: good\n"

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from engine import cli, glance
+from engine import cli
 from engine.errors import UsageError
 from engine.journal import Journal
+from engine.terminal import glance
 from tests.samples import runs
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import expressions, scope
 from engine.errors import ExpressionError, RunbookError
-from engine.unknown import Record, Unknown
+from engine.language import expressions, scope
+from engine.language.unknown import Record, Unknown
 from engine.values import Cause, Evidence, Reading, Target, Verdict
 
 

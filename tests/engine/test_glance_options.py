@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import UsageError
-from engine.glance import typed_options
+from engine.terminal.glance import typed_options
 from engine.testing import FakeProbe
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine import rules
-from engine.guards import Foreign, Past, Rule, Situation, greatest_risk, strictest
+from engine.guarding import rules
+from engine.guarding.guards import Foreign, Past, Rule, Situation, greatest_risk, strictest
 from engine.testing import START
 from engine.values import Change, Decision, Evidence, Host, Knob, Plan, Reading, Setting, Target
 

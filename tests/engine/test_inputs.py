@@ -2,9 +2,9 @@
 
 import pytest
 
-from engine import inputs
 from engine.errors import DocumentError, UsageError
-from engine.model import Input, Runbook, Tell
+from engine.language import inputs
+from engine.language.model import Input, Runbook, Tell
 from tests.engine.parts import load
 
 RUNBOOK = Runbook(

@@ -9,9 +9,10 @@ import threading
 import pytest
 from rich.console import Console
 
-from engine import boxes, live, record
-from engine.answer import read_answer
-from engine.screen import Screen
+from engine import record
+from engine.terminal import boxes, live
+from engine.terminal.answer import read_answer
+from engine.terminal.screen import Screen
 from tests.samples import runs
 
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import documents, loader
 from engine.errors import DocumentError, RunbookError, UnknownName, UsageError
-from engine.model import Look, Runbook, Try
+from engine.language import documents, loader
+from engine.language.model import Look, Runbook, Try
 from tests.engine.parts import GOOD, load
 
 HEAD = "runbook: x\nsteps:\n"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from engine import locks
 from engine.errors import JournalUnavailable, Refused
+from engine.journal import locks
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from engine import locks
+from engine.journal import locks
 lock = locks.hold_target(Path(sys.argv[1]), "lab:/etc/lab.yaml", "run-1", now=1.0)
 print("held", flush=True)
 time.sleep(60)

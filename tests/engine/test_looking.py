@@ -11,7 +11,7 @@ import pytest
 from engine.clock import Cancel, SystemClock
 from engine.contracts import Window
 from engine.errors import ProbeFailed, TargetGone
-from engine.looking import Missed, Request, View, look
+from engine.running.looking import Missed, Request, View, look
 from engine.testing import FakeClock, FakeProbe, failing
 from engine.values import Evidence, Support, Target
 

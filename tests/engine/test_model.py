@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from engine.model import LATER, VERBS, Change, Look, Runbook, Step, Stop, Tell, Try, Wait
+from engine.language.model import LATER, VERBS, Change, Look, Runbook, Step, Stop, Tell, Try, Wait
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import policy
 from engine.errors import DocumentError, UsageError
-from engine.policy import Policy
+from engine.guarding import policy
+from engine.guarding.policy import Policy
 
 EXAMPLE = Path(__file__).parents[2] / "runbooks" / "policies" / "default.yaml"
 

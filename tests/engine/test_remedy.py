@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ChangeFailed, JournalUnavailable
-from engine.goal import distance, is_better
 from engine.journal import Journal
-from engine.model import Change
+from engine.language.model import Change
+from engine.language.scope import names
 from engine.record import Applied, Compared, Event, Intended, Settled
-from engine.runner import Order, run
-from engine.scope import names
+from engine.running.goal import distance, is_better
+from engine.running.runner import Order, run
 from engine.testing import (
     FakeRemediation,
     FakeTarget,

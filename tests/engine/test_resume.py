@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import leases, loader, resume
 from engine.errors import Refused, TargetNotFound, UsageError
 from engine.journal import Journal
-from engine.locks import hold_run
+from engine.journal.locks import hold_run
+from engine.language import loader
 from engine.record import Run, Settled
-from engine.runner import Order, run
-from engine.scene import Tools
+from engine.running import leases, resume
+from engine.running.runner import Order, run
+from engine.running.scene import Tools
 from engine.testing import START, FakeClock, FakeDiagnosis, FakeTarget, fake_tools
 from engine.values import Target
 from tests.engine.rehearsed import VERDICT, agent, flow, of_type, poll, ring, states

@@ -10,8 +10,8 @@ import pytest
 from engine.clock import Cancel
 from engine.errors import ProbeFailed, Refused, TargetGone, UnknownName
 from engine.journal import Journal
-from engine.locks import hold_target
-from engine.model import Change, Check, Decide, Input, Look, Retry, Stop, Tell, Wait
+from engine.journal.locks import hold_target
+from engine.language.model import Change, Check, Decide, Input, Look, Retry, Stop, Tell, Wait
 from engine.record import (
     Compared,
     Decided,

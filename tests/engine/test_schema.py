@@ -4,8 +4,8 @@ import jsonschema
 import pytest
 import yaml
 
-from engine import loader, schema
 from engine.errors import UnknownName
+from engine.language import loader, schema
 from tests.engine.parts import GOOD
 
 PLACES = {"runbook": "runbook.schema.json", "profile": "profile.schema.json"}

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from engine import profiles
+from engine.agents import profiles
+from engine.agents.processes import ProcessTable
+from engine.agents.targets import Finder
 from engine.errors import DocumentError, ProbeFailed, TargetAmbiguous, TargetNotFound
-from engine.loader import shipped
-from engine.processes import ProcessTable
-from engine.targets import Finder
+from engine.language.loader import shipped
 from engine.values import BpfLink, BpfMap, BpfProgram, Inventory
 
 PROFILE = """\

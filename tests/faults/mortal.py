@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from engine import loader, resume
 from engine.journal import Journal
-from engine.runner import Order, run
-from engine.scene import Tools
+from engine.language import loader
+from engine.running import resume
+from engine.running.runner import Order, run
+from engine.running.scene import Tools
 from engine.testing import FakeDiagnosis, FakeTarget, fake_tools
 from engine.values import Setting
 from tests.engine.rehearsed import VERDICT, flow, poll, ring

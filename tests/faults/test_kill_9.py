@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from engine.journal import Journal
+from engine.journal.rows import Attempt
 from engine.record import Run
-from engine.rows import Attempt
 from tests.faults.mortal import BEFORE, FIXED, FileAgent, Mortal, When, begin, ended, first, later
 
 pytestmark = pytest.mark.slow

@@ -14,12 +14,12 @@ from typing import TextIO
 
 import pytest
 
-from engine import loader
 from engine.clock import Cancel, SystemClock
 from engine.journal import Journal
+from engine.language import loader
 from engine.record import Event, Watcher
-from engine.runner import Order, run
-from engine.screen import Screen
+from engine.running.runner import Order, run
+from engine.terminal.screen import Screen
 from engine.testing import FakeDiagnosis, FakeWatcher, fake_tools
 from tests.engine.rehearsed import VERDICT, flow, ring
 from tests.faults.mortal import BEFORE, FileAgent, child, ended, later

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bpf import bcc_host, symbols
-from bpf.bcc_probe import BccProbe
+from bpf.bcc import bcc_host, symbols
+from bpf.bcc.bcc_probe import BccProbe
 from engine.errors import ProbeFailed
 
 pytestmark = pytest.mark.kernel

@@ -11,19 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from bpf import inventory, prometheus
 from bpf.diagnoses.event_loss import EventLoss
 from bpf.lab import lab
 from bpf.lab.faults import fault_named
+from bpf.objects import inventory
 from bpf.probes.agent_metrics import AgentMetrics
 from bpf.probes.event_flow import EventFlow
 from bpf.probes.event_sources import EventSources
 from bpf.probes.process import ProcessProbe
-from bpf.procfs import RINGBUF, held_maps
+from bpf.system import prometheus
+from bpf.system.procfs import RINGBUF, held_maps
 from engine.clock import Cancel, SystemClock
 from engine.contracts import Probe
 from engine.errors import TargetGone
-from engine.looking import Missed, Request, View, look
+from engine.running.looking import Missed, Request, View, look
 from engine.values import Case, Counter, Evidence, Process, Target
 
 pytestmark = pytest.mark.kernel

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from bpf import attach_points, syscall_names
 from bpf.libbpf import BpfError, BpfObject, statistics
-from bpf.perfbuf import PerfWatch
+from bpf.objects import attach_points
+from bpf.objects.perfbuf import PerfWatch
 from bpf.probes.event_sources import Counter, EventSources
 from bpf.probes.kernel_facts import KernelFacts
 from bpf.probes.program_cost import ProgramCost
 from bpf.syscall import MapInfo, ProgramInfo, ask, program_info
+from bpf.system import syscall_names
 from engine.clock import Cancel, SystemClock
 from engine.contracts import Probe
-from engine.looking import Request, View, look
+from engine.running.looking import Request, View, look
 from engine.testing import check_probe
 from engine.values import Evidence, Process, Target
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bpf import fallback, inventory, maps, pins, variables
 from bpf.libbpf import BpfError, BpfObject, statistics
-from bpf.ringbuf import RingWatch, record_bytes
+from bpf.objects import fallback, inventory, maps, pins, variables
+from bpf.objects.ringbuf import RingWatch, record_bytes
 from bpf.syscall import MapInfo, ProgramInfo, ask, map_ids_of, program_info
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(60)]

@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bpf import inventory
 from bpf.lab import lab
 from bpf.lab.rates import scrape_all
 from bpf.libbpf import BpfObject
-from engine import targets
+from bpf.objects import inventory
+from engine.agents import targets
 from engine.errors import ChangedSince, ChangeFailed
 from engine.values import Case, Change, Evidence, Host, Knob, Plan, Reading, Target
 from remediations.batch_size import BatchSize

@@ -21,9 +21,10 @@ from bpf.lab.faults import FAULTS
 from bpf.probes.agent_log import AgentLog
 from bpf.probes.host_facts import HostFacts
 from bpf.probes.load_failures import LoadFailures
-from engine import looking, targets
+from engine.agents import targets
 from engine.clock import Cancel, SystemClock
 from engine.errors import TargetNotFound
+from engine.running import looking
 from engine.values import Case, Evidence, Process, Target, Verdict
 
 pytestmark = pytest.mark.kernel

@@ -17,7 +17,7 @@ from bpf.failures import Failure
 from bpf.loads import LoadTracer
 from bpf.probes.load_failures import LoadFailures
 from engine.clock import Cancel, SystemClock
-from engine.looking import Request, View, look
+from engine.running.looking import Request, View, look
 from engine.testing import check_probe
 from engine.values import Evidence, Process, Setting, Target
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bpf.lab import lab
-from bpf.ring_records import RingRecords
-from engine.targets import on_this_host
+from bpf.objects.ring_records import RingRecords
+from engine.agents.targets import on_this_host
 
 pytestmark = pytest.mark.kernel
 

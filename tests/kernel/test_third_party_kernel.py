@@ -20,14 +20,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bpf import inventory
 from bpf.libbpf import statistics
+from bpf.objects import inventory
 from bpf.probes.event_flow import EventFlow
 from bpf.probes.process import ProcessProbe
 from bpf.probes.program_cost import ProgramCost
-from engine import targets
+from engine.agents import targets
 from engine.clock import Cancel, SystemClock
-from engine.looking import Missed, Request, View, look
+from engine.running.looking import Missed, Request, View, look
 from engine.values import Evidence, Target
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(60)]

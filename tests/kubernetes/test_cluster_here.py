@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster import admission, here
+from engine.cluster import admission, here
 
 ID = "7c9c" * 16
 POD = {"status": {"containerStatuses": [{"name": "falco", "containerID": f"containerd://{ID}"}]}}

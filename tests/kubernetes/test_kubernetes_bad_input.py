@@ -10,10 +10,10 @@ from conftest import dumped, falco, spec_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import manifest
-from cluster.errors import ConfigUnreadable, Forbidden, ManifestWrong, Unreachable
-from cluster.ref import Ref, parse
-from cluster.targets import find
+from engine.cluster import manifest
+from engine.cluster.errors import ConfigUnreadable, Forbidden, ManifestWrong, Unreachable
+from engine.cluster.ref import Ref, parse
+from engine.cluster.targets import find
 from engine.errors import RunbookError, TargetAmbiguous, TargetNotFound, UsageError
 
 
@@ -185,7 +185,7 @@ def test_without_the_client_the_extra_is_named(tmp_path):
     """And a manifest still works: it needs no client."""
     code = (
         "import sys; sys.modules['kubernetes'] = None\n"
-        "from cluster.targets import find\n"
+        "from engine.cluster.targets import find\n"
         "try: find('k8s:falco/ds/falco')\n"
         "except Exception as error: print(error)\n"
         f"print(find('k8s:/ds/falco?container=falco&manifest={tmp_path}/f.yaml').name)\n"

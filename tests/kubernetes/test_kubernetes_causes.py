@@ -10,7 +10,7 @@ from conftest import dumped, falco
 import bpf
 from bpf.diagnoses.kubernetes_permission import KubernetesPermission
 from bpf.probes.kubernetes import Kubernetes
-from cluster.targets import find
+from engine.cluster.targets import find
 from engine.testing import FakeClock, check_probe
 from engine.values import Case, Evidence, Process, Reading
 

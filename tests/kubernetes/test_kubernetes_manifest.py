@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_security_context import case_of, through_json
 
-from cluster.targets import find
+from engine.cluster.targets import find
 from engine.errors import ChangedSince
 from remediations.knobs import manifest_text, pod_parts
 from remediations.knobs.backend import NotChanged

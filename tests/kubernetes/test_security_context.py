@@ -10,9 +10,9 @@ from conftest import NEEDED, falco, needs, spec_of
 
 from bpf.diagnoses.kubernetes_permission import KubernetesPermission
 from bpf.probes.kubernetes import Kubernetes
-from cluster.targets import find
-from engine import loader
+from engine.cluster.targets import find
 from engine.errors import ChangedSince, ChangeFailed
+from engine.language import loader
 from engine.testing import FakeClock, FakeProbe, FakeWatcher, check_remediation, rehearse
 from engine.values import Case
 from remediations.security_context import SecurityContext

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import check, loader, profiles
+from engine.agents import profiles
 from engine.catalog import installed
+from engine.language import check, loader
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]

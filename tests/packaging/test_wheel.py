@@ -81,7 +81,7 @@ def test_the_wheel_is_for_this_machine_type_and_holds_the_built_parts(wheel):
     assert wheel.name.endswith(f"-py3-none-linux_{os.uname().machine}.whl")
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bpf").rglob("*.bpf.c")}
     assert {source.replace(".bpf.c", ".bpf.o") for source in sources} <= names
-    assert {"bpf/lab/lab-agent", "bpf/lab/lab-generator", "bpf/bcc_child.py"} <= names
+    assert {"bpf/lab/lab-agent", "bpf/lab/lab-generator", "bpf/bcc/bcc_child.py"} <= names
     shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / "runbooks").rglob("*") if path.is_file()}
     assert shipped <= names
 

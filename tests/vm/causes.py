@@ -17,7 +17,7 @@ from bpf.probes.host_facts import HostFacts
 from bpf.probes.load_failures import LoadFailures
 from engine.clock import Cancel, SystemClock
 from engine.contracts import Probe
-from engine.looking import Request, View, look
+from engine.running.looking import Request, View, look
 from engine.values import Case, Evidence, Process, Target
 
 WINDOW_S = 1.5

@@ -7,14 +7,14 @@ import struct
 
 from promises import KERNEL, RECORD, NotHere, calls, holds, map_id, number, same, sample
 
-from bpf import drops, fallback, inventory, maps, pins, variables
-from bpf.iterators import possible_cpus
 from bpf.libbpf import library, statistics
+from bpf.objects import drops, fallback, inventory, maps, pins, variables
+from bpf.objects.iterators import possible_cpus
+from bpf.objects.ringbuf import RingWatch
 from bpf.probes.kernel_facts import KernelFacts
-from bpf.ringbuf import RingWatch
 from bpf.syscall import program_info
 from engine.clock import Cancel, SystemClock
-from engine.looking import Request, View, look
+from engine.running.looking import Request, View, look
 from engine.testing import check_probe
 from engine.values import Evidence, Inventory
 

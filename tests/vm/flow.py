@@ -6,9 +6,9 @@ from promises import holds
 
 from bpf.lab import lab
 from bpf.probes.event_flow import EventFlow
-from engine import targets
+from engine.agents import targets
 from engine.clock import Cancel, SystemClock
-from engine.looking import Request, View, look
+from engine.running.looking import Request, View, look
 from engine.values import Evidence
 
 

@@ -71,7 +71,7 @@ def _bpftool_and_owners() -> int:
 
 def inventory() -> list[Figure]:
     """1,000 maps and 1,000 programs with their owners."""
-    from bpf import inventory as eyes  # noqa: PLC0415 - builds on set-up
+    from bpf.objects import inventory as eyes  # noqa: PLC0415 - builds on set-up
 
     with _held("objects", 1000):
         began = time.perf_counter()
@@ -101,7 +101,7 @@ def inventory() -> list[Figure]:
 
 def counting() -> list[Figure]:
     """A hash with a million entries: by the kernel's own count, and by the walk where it has none."""
-    from bpf import inventory, maps  # noqa: PLC0415 - builds on set-up
+    from bpf.objects import inventory, maps  # noqa: PLC0415 - builds on set-up
 
     with _held("hash", 1_000_000) as map_id, inventory.Reader() as reader:
 

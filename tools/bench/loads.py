@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bpf import headers
+from bpf.bcc import headers
 from bpf.failures import Failure
 from bpf.libbpf import BpfError, BpfObject
 from bpf.loads import LoadTracer

@@ -1,0 +1,1 @@
+"""Anybody's BPF objects, read from outside: programs, maps, links, rings, variables."""

@@ -1,0 +1,87 @@
+"""A profile's knobs, counters and reloads, filled in for one running process.
+
+One promise: every file is absolute and every bound is in the knob's own unit.
+
+Not here: reading or writing a knob (remediations), which process it is (``engine.agents.targets``).
+"""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import PurePosixPath
+
+from engine import units
+from engine.agents.placeholders import Placeholders
+from engine.agents.profiles import KnobSpec, Profile, ReloadSpec
+from engine.errors import UsageError
+from engine.values import Knob, Reload, Setting
+
+#: Base units in one of a knob's own unit.
+_FACTORS = {
+    "bytes": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "pages": float(mmap.PAGESIZE),
+    "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0,
+}  # fmt: skip
+
+
+def resolve(profile: Profile, fill: Placeholders, config_file: str) -> dict[str, Knob]:
+    """All knobs of a profile for one process.
+
+    Raises:
+        UsageError: A bound is no quantity.
+    """
+    return {name: _knob(name, spec, profile, fill, config_file) for name, spec in profile.knobs.items()}
+
+
+def reload_of(spec: ReloadSpec, fill: Placeholders) -> Reload:
+    """A reload for one process."""
+    return Reload(
+        by=spec.by,
+        signal=spec.signal,
+        unit=fill.fill(spec.unit),
+        argv=tuple(fill.fill(word) for word in spec.argv),
+        url=fill.fill(spec.url),
+        settle_s=units.seconds(spec.settle),
+        confirm=spec.confirm,
+        loses=spec.loses,
+    )
+
+
+def absolute(path: str, cwd: str) -> str:
+    """A path of the process as an absolute one; links are left as they are."""
+    return str(PurePosixPath(cwd) / path) if path else ""
+
+
+def _knob(name: str, spec: KnobSpec, profile: Profile, fill: Placeholders, config_file: str) -> Knob:
+    live = _knob(name, spec.live, profile, fill, config_file) if spec.live else None
+    reload = spec.reload or (ReloadSpec() if spec.backend in ("bpf-variable", "cgroup") else profile.reload)
+    file = fill.fill(spec.file) or (config_file if spec.backend.endswith("-file") else "")
+    return Knob(
+        name=name,
+        backend=spec.backend,
+        file=file,
+        path=fill.fill(spec.path),
+        unit=spec.unit,
+        default=spec.default,
+        minimum=_bound(name, spec.minimum, spec.unit),
+        maximum=_bound(name, spec.maximum, spec.unit),
+        choices=spec.choices,
+        rounding=spec.rounding,
+        per=spec.per,
+        reload=reload_of(reload, fill),
+        live=live,
+        in_force=spec.in_force,
+        verified=spec.verified,
+        help=f"{spec.help} Needs {spec.needs}.".strip() if spec.needs else spec.help,
+    )
+
+
+def _bound(name: str, written: Setting, unit: str) -> float | None:
+    """A bound in the knob's own unit: ``4KiB`` of a knob in pages is 1."""
+    if written is None:
+        return None
+    if isinstance(written, int | float) and not isinstance(written, bool):
+        return float(written)
+    parsed = units.parse(written) if isinstance(written, str) else None
+    if parsed is None:
+        raise UsageError(f"{name}: {written!r} is no bound", fix="write it as 4KiB, 10s or a number")
+    return parsed[0] / _FACTORS.get(unit, 1.0)

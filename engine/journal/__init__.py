@@ -1,0 +1,5 @@
+"""The durable record of runs: its rows, its chain of hashes, its locks."""
+
+from engine.journal.store import Journal, RunLog, default_directory, explained
+
+__all__ = ["Journal", "RunLog", "default_directory", "explained"]

@@ -1,0 +1,1 @@
+"""The runbook language: YAML and expressions, from text to checked, frozen documents."""

@@ -1,0 +1,245 @@
+"""Whether a runbook means something here: names, types, ways through it.
+
+One promise: a runbook without findings of level ``error`` will not stop for a name, a field, a
+cause, an option or a type that could have been known before it ran. All findings at once, each
+with its place. Nothing is looked at on the machine: only the catalog is asked.
+
+Not here: the document's shape (``loader``), expressions (``shapes``), the names
+that are there so far (``engine.language.findings``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from engine.catalog import Catalog
+from engine.errors import DocumentError, ExpressionError
+from engine.language import scope
+from engine.language.findings import Finding, Findings, hint
+from engine.language.loader import LoadedRunbook
+from engine.language.model import (
+    Change,
+    Check,
+    Decide,
+    Goal,
+    Look,
+    Runbook,
+    Step,
+    Stop,
+    Tell,
+    Trigger,
+    Try,
+    Wait,
+)
+from engine.language.shapes import LIST, NUMBER, TEXT, Shape
+from engine.language.syntax import parse
+
+_MATCHER = re.compile(r'\s*[a-zA-Z_][a-zA-Z0-9_]*\s*(=~|!~|!=|=)\s*"(?:[^"\\]|\\.)*"\s*')
+_MAPPING = Shape("record", open=True)
+
+
+def check(loaded: LoadedRunbook, catalog: Catalog) -> tuple[Finding, ...]:
+    """Everything that can be said against a runbook before it runs, in the order of its text."""
+    checker = _Checker(loaded, catalog)
+    checker.run()
+    return tuple(sorted(checker.findings))
+
+
+def require(loaded: LoadedRunbook, catalog: Catalog) -> tuple[Finding, ...]:
+    """The warnings of a runbook that has no errors.
+
+    Raises:
+        DocumentError: It has errors; all of them at once.
+    """
+    findings = check(loaded, catalog)
+    errors = [str(one) for one in findings if one.level == "error"]
+    if errors:
+        raise DocumentError(errors, fix=f"correct {loaded.source.file}; nothing was done")
+    return findings
+
+
+def given_names(runbook: Runbook, catalog: Catalog) -> tuple[str, ...]:
+    """The names of all evidence and verdicts that some step or the goal may give."""
+    names: dict[str, None] = {}
+    looks: list[Goal | Look] = [step for step in runbook.steps if isinstance(step, Look)]
+    for look in [runbook.goal, *looks] if runbook.goal else looks:
+        for probe in (*look.probes, *getattr(look, "fallback", ())):
+            names[getattr(look, "label", "") or catalog.probe(probe).short] = None
+    names |= {step.label: None for step in runbook.steps if isinstance(step, Decide)}
+    return tuple(names)
+
+
+class _Checker(Findings):
+    """Goes through one runbook from top to bottom."""
+
+    def run(self) -> None:
+        """Check all of it."""
+        for index, trigger in enumerate(self.runbook.triggers):
+            self._trigger(trigger, f"triggers[{index}]")
+        self.template(self.runbook.target, "target", {"inputs": self.names["inputs"]})
+        if self.runbook.goal is not None:
+            self._goal(self.runbook.goal)
+        if not self.runbook.steps:
+            self.error("steps", "there are no steps")
+        for index, step in enumerate(self.runbook.steps):
+            self._step(step, f"steps[{index}]", index)
+        self._ids()
+        for name in self.runbook.inputs:
+            if name not in self.used_inputs:
+                self.warn(f"inputs.{name}", f"input {name!r} is never used")
+        if self.loaded.path.stem != self.runbook.runbook:
+            self.warn(
+                "runbook",
+                f"the file is named {self.loaded.path.stem!r}, the runbook {self.runbook.runbook!r}",
+            )
+
+    def _trigger(self, trigger: Trigger, path: str) -> None:
+        for index, matcher in enumerate(trigger.matchers):
+            if not _MATCHER.fullmatch(matcher):
+                self.error(
+                    f"{path}.matchers[{index}]",
+                    f'{matcher!r} is no matcher (write label="value", or =~, !=, !~)',
+                )
+        names = {"alert": Shape("record", {"name": TEXT, "labels": _MAPPING, "annotations": _MAPPING})}
+        self.template(trigger.target, f"{path}.target", names)
+        for name, text in trigger.inputs.items():
+            if name not in self.runbook.inputs:
+                self.error(
+                    f"{path}.inputs.{name}",
+                    f"there is no input {name!r} ({hint(name, self.runbook.inputs)})",
+                )
+            self.template(text, f"{path}.inputs.{name}", names)
+
+    def _goal(self, goal: Goal) -> None:
+        self.looks(goal.probes, "goal.look")
+        self.options(goal.options, self.probe_options(goal.probes), "goal.with")
+        mine = {name for name, shape in self.names.items() if name not in self.reserved}
+        self.condition(goal.until, "goal.until")
+        self.durations(goal, "goal", "hold", "timeout")
+        try:
+            used = {name.split(".")[0] for name in parse(goal.until).names()}
+        except ExpressionError:
+            return
+        if mine and not used & mine:
+            self.error("goal.until", f"the goal never reads what it looks at ({', '.join(sorted(mine))})")
+
+    def _step(self, step: Step, path: str, index: int) -> None:
+        later = [one.id for one in self.runbook.steps[index + 1 :]]
+        self._common(step, path, allowed=later)
+        if isinstance(step, Look):
+            self._look(step, path)
+        elif isinstance(step, Decide):
+            self._decide(step, path)
+        elif isinstance(step, Change):
+            self._change(step, path)
+        elif isinstance(step, Try):
+            self._try(step, path)
+        elif isinstance(step, Check):
+            self.condition(step.that, f"{path}.that")
+            self.template(step.must, f"{path}.check")
+            self.template(step.otherwise, f"{path}.otherwise")
+        elif isinstance(step, Wait):
+            self.durations(step, path, "seconds")
+            self.condition(step.until, f"{path}.until")
+            self.template(step.what, f"{path}.wait")
+        elif isinstance(step, Tell):
+            self.template(step.sentence, f"{path}.tell")
+        elif isinstance(step, Stop):
+            self._stop(step, path, index)
+
+    def _common(self, step: Any, path: str, allowed: Iterable[str]) -> None:  # noqa: ANN401 - any step
+        self.condition(step.when, f"{path}.when")
+        self.template(step.name, f"{path}.name")
+        self.durations(step, path, "timeout")
+        if step.retry is not None:
+            self.durations(step.retry, f"{path}.retry", "wait")
+        words = ("stop", "continue", *allowed)
+        if step.on_failure not in words:
+            if any(step.on_failure == one.id for one in self.runbook.steps):
+                what = f"step {step.on_failure!r} is not after this one, so the run could go in circles"
+            else:
+                instead = hint(step.on_failure, words)
+                what = f"{step.on_failure!r} is neither stop, continue nor a later step ({instead})"
+            self.error(f"{path}.on_failure", what)
+
+    def _look(self, step: Look, path: str) -> None:
+        if step.label and len(step.probes) > 1:
+            self.error(f"{path}.as", "one name can't stand for several probes (make them steps of their own)")
+        if step.label in self.reserved:
+            self.error(f"{path}.as", f"{step.label!r} means something else already")
+        self.looks(step.probes, f"{path}.look", step.label)
+        self.looks(step.fallback, f"{path}.fallback", step.label)
+        self.options(step.options, self.probe_options((*step.probes, *step.fallback)), f"{path}.with")
+
+    def _decide(self, step: Decide, path: str) -> None:
+        part = self.part("diagnosis", step.diagnosis, f"{path}.decide")
+        for index, name in enumerate(step.evidence):
+            if name not in self.names or name in self.reserved:
+                known = [one for one in self.names if one not in self.reserved]
+                self.error(
+                    f"{path}.from[{index}]", f"{name!r} was not looked at before ({hint(name, known)})"
+                )
+        unseen = [name for name in getattr(part, "wants", ()) if name not in self.seen]
+        if unseen and not step.evidence:
+            self.warn(
+                f"{path}.decide", f"{step.diagnosis} also reads {', '.join(unseen)}: look with it before"
+            )
+        if step.label in self.reserved:
+            self.error(f"{path}.as", f"{step.label!r} means something else already")
+        causes = tuple(getattr(part, "causes", ()))
+        fields = {
+            **dict.fromkeys(scope.CAUSE, TEXT),
+            "confidence": NUMBER,
+            "explains": NUMBER,
+            "ranked": LIST,
+        }
+        self.names[step.label] = Shape("record", fields, words=causes)
+
+    def _change(self, step: Change, path: str) -> None:
+        part = self.part("remediation", step.remediation, f"{path}.change")
+        if part is not None:
+            self.options(step.options, part.options, f"{path}.with")
+        self.durations(step, path, "lease")
+        if self.runbook.goal is None:
+            says = "a change without a goal can't be proven (write goal: look, until)"
+            (self.error if step.keep == "if-better" else self.warn)(path, says)
+        if step.lease is None and getattr(part, "temporary", False) and step.keep != "never":
+            self.warn(
+                path,
+                f"{step.remediation} loses or hides events on purpose (write lease: 2h, so that it ends)",
+            )
+        if step.lease is not None and step.keep == "never":
+            self.warn(f"{path}.lease", "it is never kept, so its lease is never used")
+
+    def _try(self, step: Try, path: str) -> None:
+        if not step.rungs:
+            self.error(f"{path}.try", "a ladder needs rungs")
+        before: dict[tuple[object, ...], int] = {}
+        for number, rung in enumerate(step.rungs):
+            below = f"{path}.try[{number}]"
+            self._common(rung, below, allowed=())
+            self._change(rung, below)
+            same = (rung.remediation, rung.when, msgspec.json.encode(rung.options, order="sorted"))
+            if same in before:
+                self.warn(below, f"the same as rung {before[same] + 1}: it can't do more than that one did")
+            before.setdefault(same, number)
+
+    def _stop(self, step: Stop, path: str, index: int) -> None:
+        self.template(step.because, f"{path}.because")
+        if not step.when and index + 1 < len(self.runbook.steps):
+            self.warn(f"steps[{index + 1}]", f"never reached: the run always ends at step {index + 1}")
+
+    def _ids(self) -> None:
+        paths = [(step.id, f"steps[{index}]") for index, step in enumerate(self.runbook.steps)]
+        for index, step in enumerate(self.runbook.steps):
+            for number, rung in enumerate(step.rungs if isinstance(step, Try) else ()):
+                paths.append((rung.id, f"steps[{index}].try[{number}]"))
+        taken = {"goal": "", "stop": "", "continue": ""}
+        for name, path in paths:
+            if name in taken:
+                self.error(f"{path}.id", f"the id {name!r} is taken already")
+            taken[name] = path

@@ -1,0 +1,127 @@
+"""A runbook in words: when it is over, what it looks at, what it may change and at what risk.
+
+One promise: everything the runbook can do to a machine is named, with the risk of the
+remediation or the higher one that the author gave.
+
+Not here: whether the runbook is right (``engine.language.check``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from engine import text
+from engine.catalog import Catalog
+from engine.errors import RunbookError
+from engine.language.model import Change, Decide, Look, Runbook, Step, Try
+from engine.values import Risk
+
+_INPUT = re.compile(r"\{\{\s*inputs\.(\w+)\s*\}\}")
+_ORDER: tuple[Risk, ...] = ("low", "medium", "high")
+
+
+def describe(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
+    """Lines for people."""
+    yield f"{runbook.runbook}  (version {runbook.version})"
+    if runbook.summary:
+        yield f"  {text.plain(runbook.summary)}"
+    yield from _goal(runbook)
+    yield from _inputs(runbook)
+    yield from _looks(runbook, catalog)
+    yield from _decides(runbook, catalog)
+    yield from _changes(runbook, catalog)
+    if runbook.triggers:
+        yield "\nstarted by the alerts"
+        yield from (f"  {one.alert}  {' '.join(one.matchers)}" for one in runbook.triggers)
+
+
+def _goal(runbook: Runbook) -> Iterator[str]:
+    if runbook.goal is None:
+        yield "\ngoal: none; it only looks"
+        return
+    held = f", held for {_span(runbook.goal.hold, runbook)}" if runbook.goal.hold else ""
+    yield f"\ngoal\n  {runbook.goal.until}{held}"
+
+
+def _inputs(runbook: Runbook) -> Iterator[str]:
+    if runbook.inputs:
+        yield "\ninputs  (--input NAME=VALUE)"
+    for name, one in runbook.inputs.items():
+        default = "must be given" if one.default is None else text.typed(one.default, one.type)
+        yield f"  {name:<16} {one.type:<9} {default:<10} {text.plain(one.help)}".rstrip()
+
+
+def _looks(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
+    goal = runbook.goal.probes if runbook.goal else ()
+    probes = dict.fromkeys(
+        [*goal, *(name for step in runbook.steps if isinstance(step, Look) for name in step.probes)]
+    )
+    if probes:
+        yield "\nlooks at"
+    for name in probes:
+        yield f"  {name:<16} {_summary(catalog, 'probe', name)}".rstrip()
+
+
+def _decides(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
+    for step in runbook.steps:
+        if isinstance(step, Decide):
+            yield f"\ndecides with {step.diagnosis}, which tells apart"
+            yield from (f"  {name:<26} {words}" for name, words in _causes(catalog, step.diagnosis).items())
+
+
+def _changes(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
+    changes = list(_all_changes(runbook.steps))
+    if not changes:
+        yield "\nmay change\n  nothing"
+        return
+    yield "\nmay change, in this order; each only if the guards and the policy agree"
+    for number, change in enumerate(changes, 1):
+        lease = f", taken back after {_span(change.lease, runbook)}" if change.lease is not None else ""
+        yield f"  {number}. {change.remediation:<18} risk {risk(change, catalog)}{lease}"
+        summary = _summary(catalog, "remediation", change.remediation)
+        yield from (f"     {words}" for words in (summary, change.when and f"when {change.when}") if words)
+
+
+def _all_changes(steps: tuple[Step, ...]) -> Iterator[Change]:
+    for step in steps:
+        if isinstance(step, Change):
+            yield step
+        elif isinstance(step, Try):
+            yield from step.rungs
+
+
+def risk(change: Change, catalog: Catalog) -> str:
+    """The author's risk or the remediation's, whichever is higher; ``unknown`` when it can't be loaded."""
+    try:
+        own = catalog.remediation(change.remediation).risk
+    except RunbookError:
+        return "unknown"
+    return max(own, change.risk or "low", key=_ORDER.index)
+
+
+def _summary(catalog: Catalog, kind: str, name: str) -> str:
+    try:
+        return text.plain(catalog.part(kind, name).summary)
+    except RunbookError as error:
+        return f"! {text.plain(error.problem)}"
+
+
+def _causes(catalog: Catalog, name: str) -> dict[str, str]:
+    try:
+        return dict(catalog.diagnosis(name).causes)
+    except RunbookError as error:
+        return {"!": text.plain(error.problem)}
+
+
+def _span(seconds: float | str, runbook: Runbook) -> str:
+    """A duration; one that is an input as the input's default."""
+    if not isinstance(seconds, str):
+        return text.span(seconds)
+    names = _INPUT.fullmatch(seconds.strip())
+    known = runbook.inputs.get(names[1]) if names else None
+    return (
+        seconds
+        if known is None
+        else f"{text.typed(known.default, known.type)} (input {names[1] if names else ''})"
+    )

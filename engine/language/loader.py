@@ -1,0 +1,157 @@
+"""Runbooks from files: found by name, read whole, every complaint at once.
+
+One promise: what ``load`` gives back has the right shape, every step has an id, and every
+part knows its file and line. Whether its names mean anything is ``engine.language.check``'s question.
+
+Not here: YAML (``engine.language.documents``), meaning (``engine.language.check``), running.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import UnknownName, UsageError
+from engine.language import documents
+from engine.language.documents import Document
+from engine.language.inputs import typed_defaults
+from engine.language.model import LATER, Runbook, Step, Try
+
+_SUFFIXES = (".yaml", ".yml")
+_INSTEAD = {
+    "ask": "a change asks by itself, by its risk",
+    "run": "write a remediation",
+    "call": "write its steps here",
+    "each": "write the step once for each",
+    "cases": "name a diagnosis with decide",
+}
+
+
+class LoadedRunbook(msgspec.Struct, frozen=True):
+    """A runbook with the text it was read from.
+
+    Attributes:
+        path: The file.
+        sha256: Of the file's bytes; the journal and the audit name it.
+    """
+
+    document: Runbook
+    source: Document
+    path: Path
+    sha256: str
+
+    @property
+    def text(self) -> str:
+        """The text of the file."""
+        return self.source.text
+
+    def where(self, path: str) -> str:
+        """``file:line:column`` of a part such as ``steps[0].when``."""
+        return self.source.where(path)
+
+
+def load(path: Path) -> LoadedRunbook:
+    """Read a runbook file.
+
+    Raises:
+        DocumentError: It is wrong; all complaints at once.
+        UsageError: It can't be read at all.
+    """
+    return parse(read_bytes(path), path)
+
+
+def parse(raw: bytes, path: Path) -> LoadedRunbook:
+    """Read a runbook from its text, as a run's journal keeps it; ``path`` is for messages.
+
+    Raises:
+        DocumentError: It is wrong; all complaints at once.
+    """
+    later = {word: _INSTEAD.get(word, "") for word in (*LATER, "cases")}
+    runbook, source = documents.read(Runbook, raw, str(path), later=later)
+    runbook = typed_defaults(runbook, source)
+    runbook = msgspec.structs.replace(runbook, steps=_with_ids(runbook.steps))
+    return LoadedRunbook(runbook, source, path, hashlib.sha256(raw).hexdigest())
+
+
+def find(name: str, *, environment: Mapping[str, str] = os.environ, here: Path | None = None) -> Path:
+    """The file of a runbook: a path as given, or a name looked up in ``search_path``.
+
+    Raises:
+        UnknownName: There is none; names the nearest one.
+    """
+    if "/" in name or name.endswith(_SUFFIXES):
+        path = Path(name)
+        if not path.is_file():
+            other = "is a directory" if path.is_dir() else "is no regular file"
+            why = other if path.exists() else "is not there"
+            raise UsageError(f"{name} {why}", fix="runbook list shows the runbooks that are there")
+        return path
+    known = available(environment=environment, here=here)
+    if name not in known:
+        raise UnknownName("runbook", name, known)
+    return known[name]
+
+
+def available(*, environment: Mapping[str, str] = os.environ, here: Path | None = None) -> dict[str, Path]:
+    """All runbooks by name (the file's), the first place that has a name winning."""
+    found: dict[str, Path] = {}
+    for folder in search_path(environment=environment, here=here):
+        for path in sorted(folder.glob("*.y*ml")) if os.access(folder, os.R_OK | os.X_OK) else ():
+            if path.suffix in _SUFFIXES and path.is_file():
+                found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def search_path(
+    kind: str = "runbooks", *, environment: Mapping[str, str] = os.environ, here: Path | None = None
+) -> Iterator[Path]:
+    """Where files of a kind are looked for, the first place winning.
+
+    ``./runbooks``, ``$RUNBOOK_PATH`` (several, with ``:``), ``/etc/runbook/runbooks``, the ones
+    that came with the program.
+    """
+    yield (here or Path()) / kind
+    for entry in environment.get("RUNBOOK_PATH", "").split(os.pathsep):
+        if entry:
+            yield Path(entry)
+    yield Path("/etc/runbook") / kind
+    yield shipped()
+
+
+def shipped() -> Path:
+    """The folder of the runbooks that came with the program, beside this package."""
+    return Path(__file__).resolve().parents[2] / "runbooks"
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes, no more than are ever read as a document.
+
+    Raises:
+        UsageError: It can't be read; says why.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read((1 << 20) + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: {error.strerror or error}", fix="give a YAML file that can be read"
+        ) from error
+
+
+def _with_ids(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Every step and rung with an id: the author's, or its place counted from 1."""
+    named: list[Step] = []
+    for number, step in enumerate(steps, 1):
+        changed = step if step.id else msgspec.structs.replace(step, id=str(number))
+        if isinstance(changed, Try):
+            rungs = tuple(
+                rung if rung.id else msgspec.structs.replace(rung, id=f"{changed.id}.rungs.{place}")
+                for place, rung in enumerate(changed.rungs, 1)
+            )
+            changed = msgspec.structs.replace(changed, rungs=rungs)
+        named.append(changed)
+    return tuple(named)

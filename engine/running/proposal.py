@@ -1,0 +1,150 @@
+"""From a change step to a judged proposal: read, plan, ask the guards. Nothing here can write.
+
+One promise: it is handed a ``Planner``, the half of a remediation that only reads, so a dry-run
+that ends with a proposal has had no hands at any moment.
+
+Not here: making the change (``engine.running.remedy``).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from engine.contracts import Planner
+from engine.errors import Refused, RunbookError
+from engine.guarding.guards import Answer, Past, Situation, greatest_risk, strictest
+from engine.language.model import Change
+from engine.record import Judged, Planned, Would
+from engine.running.scene import Scene, Turned
+from engine.values import Decision, Plan
+
+#: How far back guards may look.
+DAY_S = 86400.0
+
+
+class Proposal(NamedTuple):
+    """A plan with the guards' answers.
+
+    Attributes:
+        lease_s: How long the change will last when it is temporary; else None.
+        answer: The strictest of the decisions.
+    """
+
+    plan: Plan
+    decisions: tuple[Decision, ...]
+    answer: Answer
+    lease_s: float | None = None
+
+
+def propose(planner: Planner, step: Change, scene: Scene, rung: int = 0) -> Proposal | Turned:
+    """Read the knobs, plan, and ask every guard; or say why there is nothing to do.
+
+    Raises:
+        RunbookError: The knobs can't be read, or the plan can't be made.
+    """
+    if scene.target is None:
+        raise Refused(f"{step.remediation} needs a target", fix="name one with --target")
+    options = {key: value for key, value in scene.options(step.options).items() if key in planner.options}
+    case = msgspec.structs.replace(scene.case(options), knobs=planner.read(scene.target))
+    plan = planner.plan(case)
+    plan = msgspec.structs.replace(plan, risk=greatest_risk(plan.risk, planner.risk, step.risk))
+    scene.record(Planned(at=scene.now, step=step.id, plan=plan, rung=rung))
+    if not plan.changes:
+        return Turned("blocked" if plan.blocked else "nothing", plan.reason or "there is nothing to change")
+    lease_s = None if step.lease is None else scene.seconds(step.lease)
+    decisions = scene.tools.guard().decisions(plan, _situation(plan, scene, lease_s))
+    return Proposal(plan, decisions, strictest(decisions).answer, lease_s)
+
+
+def _situation(plan: Plan, scene: Scene, lease_s: float | None) -> Situation:
+    attempts = scene.log.journal.attempts(since=scene.now - DAY_S)
+    target = scene.case().target
+    return Situation(
+        now=scene.now,
+        target=target,
+        run=scene.head.id,
+        risk=plan.risk,
+        host=scene.tools.host,
+        evidence=dict(scene.evidence),
+        recent=tuple(
+            Past(at=one.intended_at, run=one.run, target_ref=one.target_ref, remediation=one.remediation)
+            for one in attempts
+            if one.state != "not-made"
+        ),
+        lease_s=lease_s,
+        has_goal=scene.runbook.goal is not None,
+        available_bytes=scene.tools.available_memory(),
+    )
+
+
+def permission(proposal: Proposal, step: Change, scene: Scene) -> Turned | None:
+    """Ask whoever must be asked, and write the judgement down; None when the change may be made."""
+    plan, decisions, answer = proposal.plan, proposal.decisions, proposal.answer
+    by, turned = "", None
+    if answer == "deny":
+        turned = Turned("refused", _because(decisions, "deny"))
+    elif answer == "ask" and scene.tools.yes and scene.tools.policy.yes_counts(plan.risk):
+        by = f"{scene.tools.by} (--yes)".strip()
+    elif answer == "ask":
+        said = scene.tools.watcher.ask(plan, decisions)
+        if said is None or scene.tools.cancel:
+            turned = Turned("waiting", f"nobody could be asked: {_because(decisions, 'ask')}")
+        elif said:
+            by = scene.tools.by or "the operator"
+            # The answer took its time: the evidence may be old by now, a freeze may have begun.
+            decisions = scene.tools.guard().decisions(plan, _situation(plan, scene, proposal.lease_s))
+            if strictest(decisions).answer == "deny":
+                answer, turned = "deny", Turned("refused", _because(decisions, "deny"))
+        else:
+            by = scene.tools.by or "the operator"
+            no = Decision(answer="deny", guard="operator", because=f"{by} said no")
+            decisions, answer, turned = (*decisions, no), "deny", Turned("refused", no.because)
+    scene.record(
+        Judged(
+            at=scene.now,
+            step=step.id,
+            remediation=plan.remediation,
+            decisions=decisions,
+            answer=answer,
+            by=by,
+        )
+    )
+    return turned
+
+
+def _because(decisions: tuple[Decision, ...], answer: Answer) -> str:
+    return "; ".join(one.because for one in decisions if one.answer == answer)
+
+
+class OnlyPlanner:
+    """A planner without the rest of the remediation: what a dry-run is handed."""
+
+    def __init__(self, planner: Planner) -> None:
+        self.name = planner.name
+        self.summary = planner.summary
+        self.knob = planner.knob
+        self.options = planner.options
+        self.risk = planner.risk
+        self.read = planner.read
+        self.plan = planner.plan
+
+
+class Rehearsal:
+    """The hands of a dry-run: planners only, by type and in fact."""
+
+    def turn(self, step: Change, scene: Scene, rung: int = 0) -> Turned:
+        """Record what would be done."""
+        planner: Planner = OnlyPlanner(scene.tools.parts.remediation(step.remediation))
+        try:
+            found = propose(planner, step, scene, rung)
+        except RunbookError as error:
+            scene.warn(f"{step.remediation}: {error.problem}", step=step.id, fix=error.fix)
+            return Turned("failed", error.problem)
+        if isinstance(found, Turned):
+            return found
+        scene.record(
+            Would(at=scene.now, step=step.id, plan=found.plan, decisions=found.decisions, answer=found.answer)
+        )
+        return Turned("would", _because(found.decisions, "deny") or found.plan.reason)

@@ -1,0 +1,248 @@
+"""What a later process does with a run: finish it, or take it back.
+
+One promise: nothing is applied twice. A change that was announced and has no outcome is looked
+at on the target: as before → it was not made; as wanted → it is adopted, measured, and kept or
+undone; anything else → it is left to a human with the way to take it back by hand.
+
+Not here: runs that go through without a break (``runner``), leases (``leases``).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from engine.errors import TargetNotFound, UsageError
+from engine.journal import RunLog
+from engine.journal.rows import Attempt
+from engine.language import loader
+from engine.language.check import given_names
+from engine.language.model import Decide
+from engine.record import ChangeState, Decided, Ended, Intended, Planned, Resumed, Run, Settled, TargetFound
+from engine.running import goal, runner, steps
+from engine.running.outcomes import End, conclude
+from engine.running.proposal import Rehearsal
+from engine.running.remedy import Hands, Made, by_hand, put_back
+from engine.running.scene import Scene, Tools, Turned
+from engine.values import Target
+
+#: Changes that are, or may be, in force.
+STANDING: frozenset[ChangeState] = frozenset(
+    {"intended", "applied", "kept", "leased", "unknown", "failed", "left"}
+)
+#: Changes of which nobody has said yet how they ended.
+OPEN: frozenset[ChangeState] = frozenset({"intended", "applied", "unknown"})
+
+
+# ── resume ──────────────────────────────────────────────────────────────────────
+
+
+def resume(wanted: str, tools: Tools) -> Run:
+    """Finish an interrupted run: settle what it left open, then go on with its steps.
+
+    Change steps that it has dealt with are not tried again.
+
+    Args:
+        wanted: The run's id, its beginning, or ``last``.
+        tools: As for a run.
+
+    Raises:
+        Refused: Another process works on it.
+        UsageError: It has ended; or its runbook can't be read back.
+    """
+    before = tools.journal.run(wanted)
+    _must_be_unfinished(before)
+    loaded = loader.parse(before.head.runbook_text.encode(), Path(f"{before.head.runbook}.yaml"))
+    runbook = loaded.document
+    secret = sorted(name for name, spec in runbook.inputs.items() if spec.secret)
+    if secret:
+        raise UsageError(
+            f"the run had secret inputs ({', '.join(secret)}), which are never recorded: it can't go on",
+            fix=f"runbook undo {before.head.id}, then run it anew",
+        )
+    with ExitStack() as held:
+        runner.hold(held, before.head, tools)
+        log = tools.journal.continue_(before.head.id)
+        runner.announce(before.head, tools)
+        target = find_target(before, tools)
+        directory = Path(before.head.directory or ".")
+        scene = Scene(runbook, before.head, tools, log, directory, before.head.inputs, target)
+        scene.expected = given_names(runbook, tools.parts)
+        scene.record(Resumed(at=scene.now, by=tools.by, doing="resume"))
+        runner.carry_out(scene, functools.partial(_go_on, run=before))
+    return tools.journal.run(before.head.id)
+
+
+def _must_be_unfinished(run: Run) -> None:
+    head = run.head
+    if head.ended_at is not None:
+        raise UsageError(
+            f"run {head.id} has ended ({head.outcome})", fix=f"runbook undo {head.id} takes its changes back"
+        )
+
+
+def _go_on(scene: Scene, run: Run) -> End:
+    """Settle what is open, take over what has been settled, then the steps that are left."""
+    journal = scene.tools.journal
+    attempts = journal.attempts(run.head.id)
+    scene.touched = scene.void = bool(attempts)
+    if scene.target is not None:
+        scene.record(TargetFound(at=scene.now, target=scene.target))
+    adopted = [one for one in attempts if one.state in OPEN and _was_made(one, scene, run)]
+    holds = scene.runbook.goal is not None and bool(
+        goal.hold(scene, goal.measure(scene, "after" if adopted else "before")).holds
+    )
+    for one in reversed(adopted):
+        _keep_or_undo(one, scene, run, holds=holds)
+    changes = {step.id: step for step in steps.changes(scene.runbook)}
+    for one in journal.attempts(run.head.id):
+        step = changes.get(made_of(one, run, scene.tools).step)
+        if step is None or one.state == "not-made":
+            continue  # it may be tried: it never was
+        scene.already.add(step.id)
+        if one.state in {"kept", "leased", "undone"}:
+            scene.turned.append((step, Turned(one.state, "settled before it was taken up again", holds)))
+    labels = {step.id: step.label for step in scene.runbook.steps if isinstance(step, Decide)}
+    scene.verdicts |= {
+        labels[event.step]: event.verdict
+        for event in run.events
+        if isinstance(event, Decided) and event.step in labels
+    }
+    steps.stop_if_asked(scene)
+    if holds:
+        return conclude(scene)
+    hands = Rehearsal() if run.head.dry_run else Hands()
+    return steps.walk(scene, hands) or conclude(scene)
+
+
+def _was_made(one: Attempt, scene: Scene, run: Run) -> bool:
+    """Look at the target: True when the change is in force; else it is settled here."""
+    made = made_of(one, run, scene.tools)
+    problem = ""
+    try:
+        state = made.remediation.state(one.change, scene.case().target, one.captured)
+    except Exception as error:  # noqa: BLE001 - a stranger's part
+        state, problem = "other", f" ({type(error).__name__}: {error})"
+    if state == "after":
+        return True
+    if state == "before":  # never made; or put back by an undo whose reload may be missing
+        state_now, because, hand = put_back(made, scene.case().target, "found as it was")
+        was_made = one.state == "applied" and state_now == "not-made"
+        settled = settled_as(scene.now, made, "undone" if was_made else state_now, because, hand)
+    else:
+        because = f"the setting is neither as before nor as wanted{problem}: it is left as it is"
+        settled = settled_as(scene.now, made, "left", because, by_hand(made))
+    scene.record(settled)
+    return False
+
+
+def _keep_or_undo(one: Attempt, scene: Scene, run: Run, *, holds: bool) -> None:
+    made = made_of(one, run, scene.tools)
+    if holds:
+        state: ChangeState = "kept" if one.lease_until is None else "leased"
+        scene.record(settled_as(scene.now, made, state, "found in force, and the goal holds with it"))
+        return
+    state, because, hand = put_back(made, scene.case().target, "the run broke off before it was proven")
+    scene.goal = None
+    scene.record(settled_as(scene.now, made, state, because, hand))
+
+
+# ── undo ────────────────────────────────────────────────────────────────────────
+
+
+def undo(wanted: str, tools: Tools) -> list[Settled]:
+    """Take back everything that a run changed and that stands, newest first, exactly.
+
+    Doing it twice does nothing the second time. A value that somebody else has set since is left.
+
+    Args:
+        wanted: The run's id, its beginning, or ``last``.
+        tools: As for a run; neither policy nor guards are asked: the way back is always open.
+
+    Returns:
+        How each change stands now, newest first; empty when nothing of the run stands.
+
+    Raises:
+        Refused: The run is still being worked on.
+    """
+    before = tools.journal.run(wanted)
+    with ExitStack() as held:
+        runner.hold(held, before.head, tools)
+        log = tools.journal.continue_(before.head.id)
+        standing = [one for one in tools.journal.attempts(before.head.id) if one.state in STANDING]
+        if not standing and before.head.ended_at is not None:
+            return []
+        log.record(Resumed(at=tools.clock.now(), by=tools.by, doing="undo"))
+        settled = take_back(standing, before, log, tools, f"taken back by {tools.by or 'the operator'}")
+        if before.head.ended_at is None:
+            sentence = f"It was interrupted; {_summary(settled)}."
+            log.record(Ended(at=tools.clock.now(), outcome="interrupted", sentence=sentence))
+    return settled
+
+
+def runs_in_force(tools: Tools) -> list[str]:
+    """Ids of all runs of which a change is, or may be, in force; the newest first."""
+    return list(dict.fromkeys(one.run for one in reversed(tools.journal.attempts()) if one.state in STANDING))
+
+
+def take_back(standing: Sequence[Attempt], run: Run, log: RunLog, tools: Tools, why: str) -> list[Settled]:
+    """Undo changes of a run, newest first (they come oldest first), and write each outcome down."""
+    target = find_target(run, tools)
+    settled = []
+    for one in reversed(standing):
+        made = made_of(one, run, tools)
+        state, because, hand = put_back(made, target, why) if target else _no_target(one, made)
+        if state == "not-made" and one.state not in OPEN:
+            state = "undone"  # it was made once; somebody has put it back since
+        event = settled_as(tools.clock.now(), made, state, because, hand)
+        log.record(event)
+        settled.append(event)
+    return settled
+
+
+def _summary(settled: Sequence[Settled]) -> str:
+    if not settled:
+        return "nothing had been changed"
+    left = [one for one in settled if one.state in {"left", "failed"}]
+    return (
+        "what it had changed was taken back"
+        if not left
+        else f"{len(left)} of its changes are left to a human"
+    )
+
+
+# ── shared ──────────────────────────────────────────────────────────────────────
+
+
+def find_target(run: Run, tools: Tools) -> Target | None:
+    """The target as it runs now; when it runs no more, as the run last saw it: its files are still there."""
+    if not run.head.target_ref:
+        return None
+    try:
+        return tools.find(run.head.target_ref)
+    except TargetNotFound:
+        seen = [event.target for event in run.events if isinstance(event, TargetFound)]
+        return seen[-1] if seen else None
+
+
+def _no_target(one: Attempt, made: Made) -> tuple[ChangeState, str, str]:
+    return "failed", f"{one.target_ref} can't be found any more", by_hand(made)
+
+
+def made_of(one: Attempt, run: Run, tools: Tools) -> Made:
+    """An attempt with its remediation, its step, and the plan's words for undoing it by hand."""
+    steps_of = {event.attempt: event.step for event in run.events if isinstance(event, Intended)}
+    step = steps_of.get(one.number, "")
+    plans = [event.plan for event in run.events if isinstance(event, Planned) and event.step == step]
+    hand = plans[-1].undo_by_hand if plans else ""
+    remediation = tools.parts.remediation(one.remediation)
+    return Made(one.number, remediation, one.change, one.captured, step, hand)
+
+
+def settled_as(at: float, made: Made, state: ChangeState, because: str, by_hand: str = "") -> Settled:
+    """How a change of an earlier process ended, as an event."""
+    return Settled(
+        at=at, step=made.step, attempt=made.attempt, state=state, because=because, undo_by_hand=by_hand
+    )
