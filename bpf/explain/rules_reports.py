@@ -36,7 +36,7 @@ RULES: tuple[Rule, ...] = (
             "offset is outside|var-offset",
             "var_off … not allowed",
             "unknown scalar with mixed signed bounds|value is outside",
-            "constant to packet pointer|integer to packet pointer|constant to pointer|offset to packet pointer",
+            "constant to packet pointer|integer to packet pointer|offset to packet pointer",
             "no range",
             "invalid size … access",
         ),

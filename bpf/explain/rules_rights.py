@@ -56,6 +56,7 @@ RULES: tuple[Rule, ...] = (
         speaks={CAPABILITY: 3},
         means="The process doesn't run with the rights that BPF needs.",
         source="man 7 capabilities",
+        unless=("while running as root", "despite running as root", "despite being root"),
     ),
     Rule(
         when=(
