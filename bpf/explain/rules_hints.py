@@ -299,6 +299,18 @@ RULES: tuple[Rule, ...] = (
         needs=("no such file|not found|not exist|enoent|no tracepoint",),
         unless=("failed to determine tracepoint",),
     ),
+    Rule(
+        when=(
+            "ubuntu 14|ubuntu 16|ubuntu 18|ubuntu xenial|ubuntu bionic|centos 7|centos linux 7|rhel 7|el7",
+            "debian 8|debian 9|debian 10|amzn1|amazon linux 1|opensuse leap 42|sles 12",
+        ),
+        speaks={OLD: 1.5},
+        means="Distributions whose own kernel is older than 5.8.",
+        source="distributions' release notes; solo-io/bumblebee#56",
+        needs=(
+            "invalid argument|einval|unknown func|invalid func|not supported|failed to create|map create",
+        ),
+    ),
 )
 
 #: Rank what is likely where no other row says much: by what was attempted.

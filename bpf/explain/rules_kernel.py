@@ -97,6 +97,8 @@ RULES: tuple[Rule, ...] = (
             "neither debugfs nor tracefs|tracefs nor debugfs|debugfs or tracefs",
             "@no-tracefs",
             f"kprobe_events|uprobe_events … {ENOENT}",
+            "read_available_filter|open available_filter|read available_filter",
+            f"available_filter … {ENOENT}",
             "is debugfs mounted|is tracefs mounted|debugfs is not|tracefs is not|debugfs isn't|tracefs isn't",
             "unable to mount … debugfs",
             "unable to mount … tracefs",

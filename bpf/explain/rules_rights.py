@@ -176,6 +176,16 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         when=(
+            ":container_t|:spc_t|:init_t|container_runtime_t|unconfined_service_t|sysadm_t|audit2allow|semodule",
+            "bpf:prog_run|bpf:map_create|bpf:prog_load|prog_run permission|prog_run access",
+        ),
+        speaks={LOCKDOWN: 2.8},
+        means="SELinux's names of domains and permissions.",
+        source="SELinux class bpf; containers/container-selinux#390",
+        needs=("bpf",),
+    ),
+    Rule(
+        when=(
             "avc: denied|avc:  denied|avc denial|tclass=bpf|tclass=perf_event|tclass=lockdown",
             "selinux",
             "apparmor",

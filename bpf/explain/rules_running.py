@@ -113,6 +113,8 @@ RULES: tuple[Rule, ...] = (
         when=(
             "never decreas|never shrink|only increas|continues to increase|continue to increase",
             "keeps increasing|keep increasing|keeps growing|keep growing|never be deleted|never be removed",
+            "don't clean|doesn't clean|do not clean|does not clean|isn't cleaned|unbounded growth",
+            "grow unbounded|grows unbounded|grow without bound|grows without bound|growing without bound",
             "never be reclaimed|never reclaimed|never freed from the map|removal is missed|leaked entries",
         ),
         speaks={GROWTH: 4, FULL: -2},
@@ -226,6 +228,7 @@ RULES: tuple[Rule, ...] = (
             "bpf cpu|bpf overhead|bpf_prog_|run_time_ns|run_cnt|bpftop|bpf_stats|bpf stats",
             "bpf_stats_enabled|__bpf_|bpf_get_|bpf_probe_read|htab_map",
             "system mode|% system|sys mode|kprobe:*|ksoftirqd|softirq|kernel space|kernel time|system cpu",
+            "%sys|sys usage|% sy |% si |%si ",
             "system time|sys time|in kernel|sys_exit|sys_enter|raw_syscalls|context switch|sched_switch",
             "per packet|per-packet|every packet|every syscall|each syscall|tracepoint|kprobe|hook",
             "bpf program|ebpf program|xdp|tc program",
