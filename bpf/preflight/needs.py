@@ -97,14 +97,14 @@ def check(kernel: Kernel, needs: tuple[Need, ...], *, of: str, program: str = ""
                 advice="" if on else _REBUILD.format(option=need.option),
             )
         elif need.witness and kernel.whole:
-            if kernel.function(need.witness):
+            if kernel.function(need.witness) or need.witness in (kernel.symbols or ()):
                 yield Finding(
                     about="config",
                     item=need.option,
                     outcome="works",
                     stage=need.stage,
                     program=program,
-                    reason=f"{of} needs it; the kernel's BTF lists {need.witness}, which only it brings",
+                    reason=f"{of} needs it; the kernel has {need.witness}, which only it brings",
                 )
             else:
                 yield Finding(

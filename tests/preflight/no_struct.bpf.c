@@ -1,4 +1,4 @@
-/* Reads a structure that no kernel has (or only a module, nf_conn). */
+/* Reads a structure of connection tracking: of the kernel, or of a module that must be loaded. */
 #include "small.h"
 
 struct nf_conn {

@@ -35,7 +35,7 @@ def try_one(promise: Callable[[], None]) -> dict[str, str | float]:
 
 
 if __name__ == "__main__":
-    for tried in (*eyes.PROMISES, *loads.PROMISES, *flow.PROMISES, *causes.PROMISES, *foretold.PROMISES):
+    for tried in (*eyes.PROMISES, *loads.PROMISES, *flow.PROMISES, *foretold.PROMISES, *causes.PROMISES):
         sys.stdout.write(json.dumps(try_one(tried)) + "\n")
         sys.stdout.flush()
     sys.stdout.write("all promises were tried\n")
