@@ -24,6 +24,7 @@ demo: setup
 	@$(BIN)/python tools/demo.py
 
 test: setup
+	@tools/setup.sh tests
 	$(BIN)/pytest -rs $(TESTS)
 
 test-kernels: setup

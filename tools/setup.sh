@@ -11,8 +11,11 @@ die() { echo "setup: $1" >&2; echo "  fix: $2" >&2; exit 1; }
 # What building and running cannot do without, and what only widens it.
 needed=(clang llvm make gcc libbpf-dev libelf-dev zlib1g-dev libyaml-dev libbpf1 python3-venv)
 wanted=(python3-bpfcc bpfcc-tools libbpf-tools bpftool bpftrace)
-# The distribution's kubectl, for the tests of Kubernetes patches; any other one serves as well.
-command -v kubectl >/dev/null || wanted+=(kubernetes-client)
+# What only the tests need (`setup.sh tests`): any kubectl, for patches; a real browser, for pictures of reports.
+if [ "${1:-}" = tests ]; then
+    command -v kubectl >/dev/null || wanted+=(kubernetes-client)
+    command -v chromium chromium-browser google-chrome >/dev/null || wanted+=(chromium)
+fi
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
