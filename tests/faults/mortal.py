@@ -62,18 +62,18 @@ class Mortal(Journal):
 
 
 class FileAgent(FakeTarget):
-    """Its settings live in a file, and every write is logged in another; it may die at a write."""
+    """Its settings and the log of all writes are one file, replaced in one step; it may die at a write."""
 
     def __init__(self, directory: Path, at: int = 0, when: When = "never") -> None:
-        self._file, self._log = directory / "agent.json", directory / "writes"
+        self._file = directory / "agent.json"
         self._at, self._when, self._count = at, when, 0
+        if not self._file.exists():
+            self._replace(dict(BEFORE), [])
         super().__init__(settings=self.read())
 
     def read(self) -> dict[str, Setting]:
         """The settings as they stand."""
-        if not self._file.exists():
-            self._file.write_text(json.dumps(BEFORE))
-        found: dict[str, Setting] = json.loads(self._file.read_text())
+        found: dict[str, Setting] = json.loads(self._file.read_text())["settings"]
         return found
 
     def write(self, name: str, value: Setting) -> None:
@@ -81,19 +81,23 @@ class FileAgent(FakeTarget):
         self._count += 1
         if (self._count, "before") == (self._at, self._when):
             die()
-        with self._log.open("a") as log:
-            log.write(f"{name} {value}\n")
         super().write(name, value)
-        new = self._file.with_suffix(".new")
-        new.write_text(json.dumps(self.settings))
-        new.replace(self._file)
+        self._replace(self.settings, [*self._written(), f"{name} {value}"])
         if (self._count, "after") == (self._at, self._when):
             die()
 
     def writes_of(self, name: str, value: Setting) -> int:
         """How often a value was written, over all processes."""
-        text = self._log.read_text() if self._log.exists() else ""
-        return text.splitlines().count(f"{name} {value}")
+        return self._written().count(f"{name} {value}")
+
+    def _written(self) -> list[str]:
+        log: list[str] = json.loads(self._file.read_text())["log"]
+        return log
+
+    def _replace(self, settings: dict[str, Setting], log: list[str]) -> None:
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps({"settings": settings, "log": log}))
+        new.replace(self._file)
 
 
 def child(work: Callable[[], None]) -> int:
