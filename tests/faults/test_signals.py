@@ -74,6 +74,7 @@ def start(directory: Path, *, slow_undo: bool = False, on: tuple[int, int] | Non
         time.sleep(60)
 
     def work() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it (nohup)
         agent, cancel = FileAgent(directory), Cancel()
         hand = ring(agent)
         watcher: Watcher = FakeWatcher(on_event=tell) if on is None else Telling(own(*on), tell)
