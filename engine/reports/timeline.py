@@ -28,6 +28,13 @@ HEADLINES: dict[str, tuple[tuple[str, str], ...]] = {
         ("top_share", "share"),
         ("total_per_s", "of"),
     ),
+    "host": (
+        ("kernel_release", "kernel"),
+        ("seccomp", "seccomp"),
+        ("lockdown", "lockdown"),
+        ("programs", "programs of the agent"),
+    ),
+    "loads": (("failures", "failed"), ("last_errno", "with"), ("last_program", "last"), ("lost", "not seen")),
 }
 _AT_MOST = 4
 
