@@ -29,12 +29,12 @@ _LEFT_OUT |= {"distutils", "__pycache__", "site-packages", "dist-packages"}
 _TOOLS = ("bpftool",)
 _APPLETS = ("sh", "mount", "poweroff", "cat", "ls", "ln", "sleep", "kill", "ps", "setpriv", "dmesg", "ip")
 INIT = """#!/bin/sh
-export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/ PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/work:/work/packages
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/ PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/job:/job/packages
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev
 mount -t tracefs tracefs /sys/kernel/tracing; mount -t bpf bpf /sys/fs/bpf; mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run; mount -t securityfs securityfs /sys/kernel/security 2>/dev/null
 mount -t cgroup2 cgroup2 /sys/fs/cgroup; ip link set lo up
-cd /work && python3 -u tests/vm/run.py
+cd /job && python3 -u tests/vm/run.py
 poweroff -f
 """
 
@@ -86,7 +86,7 @@ class Archive:
 
 
 def build(extra: Iterable[tuple[Path, str]] = ()) -> bytes:
-    """The archive; ``extra`` are files of this machine and where they go (below ``work``)."""
+    """The archive; ``extra`` are files of this machine and where they go (below ``job``)."""
     made = Archive()
     made.file("init", INIT.encode(), 0o755)
     for place in ("proc", "sys", "dev", "tmp", "run", "var/lib/runbook"):
@@ -95,12 +95,12 @@ def build(extra: Iterable[tuple[Path, str]] = ()) -> bytes:
     _python(made)
     programs = [path for tool in _TOOLS if (path := _which(tool))]
     for room in ROOMS:
-        _tree(made, ROOT / room, f"work/{room}")
-    _tree(made, ROOT / "tests/vm", "work/tests/vm")
+        _tree(made, ROOT / room, f"job/{room}")
+    _tree(made, ROOT / "tests/vm", "job/tests/vm")
     for helper in ("failing.py", "refused.py"):
-        made.copy(ROOT / "tests/kernel" / helper, f"work/tests/vm/{helper}")
+        made.copy(ROOT / "tests/kernel" / helper, f"job/tests/vm/{helper}")
     for source, path in extra:
-        made.copy(source, f"work/{path}")
+        made.copy(source, f"job/{path}")
     for program in programs:
         made.copy(program)
     agents = [ROOT / "bpf/lab" / name for name in ("lab-agent", "lab-generator")]
@@ -136,11 +136,11 @@ def _python(made: Archive) -> None:
         for file in metadata.files(name) or ():
             source = Path(str(file.locate()))
             if source.suffix in (".py", ".so"):
-                made.copy(source, f"work/packages/{file}")
+                made.copy(source, f"job/packages/{file}")
     ours = metadata.distribution("bpf-runbook")
     for file in ours.files or ():
         if ".dist-info" in str(file):
-            made.copy(Path(str(file.locate())), f"work/packages/{file}")
+            made.copy(Path(str(file.locate())), f"job/packages/{file}")
 
 
 def _files(directory: Path) -> Iterator[Path]:
