@@ -403,13 +403,34 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fix: str = ""
 
 
+class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One question of a check list, with its answer.
+
+    Attributes:
+        name: ``BTF``, ``kernel log``: two words at most.
+        answer: ``unknown`` is what could not be looked at; it is never ``good``.
+        sentence: What was seen, with its numbers.
+        fix: For ``bad``: what mends it, or which runbook finds out more.
+    """
+
+    name: str
+    answer: Literal["good", "bad", "unknown"]
+    sentence: str
+    fix: str = ""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A diagnosis's answer: ranked causes, the likeliest first; none when nothing fits."""
+    """A diagnosis's answer: ranked causes, the likeliest first; none when nothing fits.
+
+    Attributes:
+        checks: For a check list, every question in order, also those whose answer is good.
+    """
 
     diagnosis: str
     sentence: str
     causes: tuple[Cause, ...] = ()
     notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 # ── plans ───────────────────────────────────────────────────────────────────────

@@ -68,6 +68,12 @@ def _head(story: Story) -> Iterator[str]:
 
 def _causes(story: Story) -> Iterator[str]:
     for verdict in story.verdicts:
+        if verdict.checks:
+            yield f"## Checks\n\n{escape(verdict.sentence)}\n"
+            for check in verdict.checks:
+                fix = f" *{escape(check.fix)}*" if check.fix else ""
+                yield f"- {check.answer}: **{escape(check.name)}** {escape(check.sentence)}{fix}"
+            continue
         yield f"## Cause\n\n{escape(verdict.sentence)}\n"
         for rank, cause in enumerate(verdict.causes, 1):
             explains = "" if cause.explains is None else f", explains {text.share(cause.explains)}"

@@ -9,12 +9,12 @@ Not here: what is said (``engine.reports.story``, ``timeline``).
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from engine import record, text
 from engine.reports import timeline
 from engine.reports.story import Proposal, Story, tell
-from engine.values import Cause
+from engine.values import Cause, Check
 
 _WIDTH = 80
 #: The sign in front of a line, by what kind of line it is.
@@ -29,6 +29,10 @@ SIGNS: dict[timeline.Mark, str] = {
     "skip": "-",
     "warn": "!",
 }
+
+
+#: Sign of an answer in a check list.
+_ANSWERS = {"good": "✓", "bad": "✗", "unknown": "?"}
 
 
 def render(run: record.Run) -> str:
@@ -66,9 +70,21 @@ def _head(story: Story) -> Iterator[str]:
 
 def _causes(story: Story) -> Iterator[str]:
     for verdict in story.verdicts:
+        if verdict.checks:
+            yield _wrap(f"CHECKS  {verdict.sentence}", "  ", "")
+            yield from _checks(verdict.checks)
+            continue
         yield _wrap(f"CAUSE  {verdict.sentence}", "  ", "")
         for rank, cause in enumerate(verdict.causes, 1):
             yield from _cause(rank, cause)
+
+
+def _checks(checks: Sequence[Check]) -> Iterator[str]:
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        yield _wrap(check.sentence, " " * (width + 6), f"  {_ANSWERS[check.answer]} {check.name:{width}}  ")
+        if check.fix:
+            yield _wrap(check.fix, " " * (width + 8), " " * (width + 6) + "→ ")
 
 
 def _cause(rank: int, cause: Cause) -> Iterator[str]:

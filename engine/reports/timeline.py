@@ -143,6 +143,9 @@ def _(event: record.GoalMeasured) -> Line:
 @line.register
 def _(event: record.Decided) -> Line:
     verdict = event.verdict
+    if verdict.checks:
+        wrong = any(check.answer == "bad" for check in verdict.checks)
+        return Line("warn" if wrong else "good", "checked", text.plain(verdict.sentence))
     name = text.plain(verdict.causes[0].name) if verdict.causes else "none fits"
     return Line("cause", f"cause: {name}", text.plain(verdict.sentence))
 

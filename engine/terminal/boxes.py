@@ -35,6 +35,8 @@ _LOOKS: dict[timeline.Mark, tuple[str, str]] = {
     "note": ("·", "dim"),
     "warn": ("!", "yellow"),
 }
+#: Sign and style of an answer in a check list.
+_ANSWERS = {"good": ("✓", "green"), "bad": ("✗", "red"), "unknown": ("?", "yellow")}
 _TONES = {"fixed": "green", "healthy": "green", "mitigated": "cyan", "rehearsed": "cyan", "waiting": "yellow"}
 _TONES |= {"refused": "yellow", "interrupted": "yellow", "unfixed": "red", "failed": "red"}
 _INDENT = 12  # columns before the words of a line
@@ -74,12 +76,29 @@ def line(when: str, told: timeline.Line) -> RenderableType:
 def causes(verdict: Verdict) -> RenderableType:
     """The first cause with everything that speaks for and against it, the others in a line each."""
     parts: list[RenderableType] = []
-    if verdict.causes:
+    if verdict.checks:
+        parts.append(_checks(verdict))
+    elif verdict.causes:
         parts.append(_reasons(verdict.causes[0]))
-    for rank, cause in enumerate(verdict.causes[1:], 2):
+    for rank, cause in enumerate(() if verdict.checks else verdict.causes[1:], 2):
         words = Text(f"{rank}. {text.plain(cause.name)}", style="dim").append(f"  {fits(cause)}", style="dim")
         parts.append(words)
     return Padding(Group(*parts), (0, 2, 0, _INDENT))
+
+
+def _checks(verdict: Verdict) -> RenderableType:
+    """A check list: sign, question, answer; under a bad one the way out."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=1)
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for check in verdict.checks:
+        sign, style = _ANSWERS[check.answer]
+        said = Text(text.plain(check.sentence), style="dim" if check.answer == "unknown" else "")
+        if check.fix:
+            said.append(f"\n{text.plain(check.fix)}", style="cyan")
+        grid.add_row(Text(sign, style=style), Text(text.plain(check.name), style="bold"), said)
+    return grid
 
 
 def fits(cause: Cause) -> str:
