@@ -4,7 +4,7 @@ One promise: every complaint at once, each with file, line, column and the neare
 word; a document that comes back is complete and of the right types. The types are those of
 the msgspec structs: a field's ``Meta(extra={"reads": …})`` says how its text is read
 (``duration``, ``expression``, ``template``, ``id``, ``slug``, ``name``, ``word``,
-``one-or-many``, ``as-written``).
+``one-or-many``, ``as-written``, ``verbatim``, ``tree``, ``tree-as-written``).
 
 Not here: scalars (``engine.language.scalars``), what names mean (``engine.language.check``), finding files
 (``engine.language.loader``).
@@ -102,6 +102,8 @@ class _Reader:
         """The value of a node as a type; what a type hint may say has no common type itself."""
         self.places[path] = node.place
         origin = typing.get_origin(kind)
+        if reads.startswith("tree"):
+            return self._tree(node, path, as_written=reads == "tree-as-written")
         if kind == Setting:
             return scalars.setting(node, as_written=reads == "as-written")
         if origin is typing.Annotated:
@@ -210,6 +212,17 @@ class _Reader:
         if len(read) < len(items):
             raise Wrong(node)
         return read
+
+    def _tree(self, node: Node, path: str, *, as_written: bool) -> Any:  # noqa: ANN401
+        """Plain data of any depth; what it must be is for whoever asked for it to judge."""
+        self.places[path] = node.place
+        if isinstance(node, Sequence):
+            items = enumerate(node.items)
+            return [self._tree(item, f"{path}[{place}]", as_written=as_written) for place, item in items]
+        if isinstance(node, MappingNode):
+            pairs = ((key, value) for key, (_, value) in node.items.items())
+            return {key: self._tree(value, f"{path}.{key}", as_written=as_written) for key, value in pairs}
+        return scalars.setting(node, as_written=as_written)
 
     def _each(
         self, nodes: Mapping[str, Node], path: Callable[[str], str], kind: Callable[[str], Any]

@@ -59,6 +59,8 @@ def text(node: Node, reads: str = "") -> str:
     """The text that stands there; ``reads`` says what kind of text it must be."""
     if not isinstance(node, Scalar) or is_null(node):
         raise Wrong(node, f"expected a text, found {describe(node)}")
+    if reads == "verbatim":
+        return node.text
     if node.plain and (node.text in _NORWAY or node.text in _TRUTH):
         raise Wrong(node, f'{node.text} is a truth value to YAML readers (write "{node.text}" in quotes)')
     if reads in _KINDS:

@@ -24,6 +24,7 @@ _KINDS = {
     "runbook": ("engine.language.model", "Runbook"),
     "profile": ("engine.agents.profiles", "Profile"),
     "policy": ("engine.guarding.policy", "Policy"),
+    "case": ("engine.rehearsals.model", "Rehearsal"),
 }
 _TEMPLATE = {"type": "string", "pattern": r"\{\{"}
 _DURATION = {
@@ -37,7 +38,7 @@ _DURATION = {
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The schema of a ``runbook``, a ``profile`` or a ``policy``.
+    """The schema of a ``runbook``, a ``profile``, a ``policy`` or a ``case``.
 
     Raises:
         UnknownName: There is no such kind of document.
@@ -87,7 +88,8 @@ def _finish(part: dict[str, Any], struct: type[msgspec.Struct]) -> None:
         if "duration" in reads:
             shape = {**_DURATION, **{key: shape[key] for key in ("default",) if shape.get(key) is not None}}
         elif "one-or-many" in reads:
-            shape = {"anyOf": [shape["items"], {key: shape[key] for key in ("type", "items")}]}
+            many = next(one for one in (shape, *shape.get("anyOf", ())) if "items" in one)
+            shape = {"anyOf": [many["items"], {key: many[key] for key in ("type", "items")}]}
         elif info.encode_name == "default" or shape.get("default") in (None, ""):
             shape.pop("default", None)
         part["properties"][info.encode_name] = {"description": fields.get(info.name, ""), **shape}

@@ -1,0 +1,1 @@
+"""Rehearsals: runbooks run on evidence from a file, and compared with what is expected."""
