@@ -166,7 +166,7 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One place where an agent says how many events it received or lost.
 
     Attributes:
-        counts: What it counts.
+        counts: What it counts; ``refused``: entries that a full map did not take.
         stage: Where on the way: ``ring`` (kernel buffer), ``reader``, ``queue`` (the
             agent's own queue), ``exporter``.
         source: ``bpf-variable``, ``bpf-map``, ``metric`` or ``log``.
@@ -176,7 +176,7 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         cumulative: For a log: the number is a total, not an increment.
     """
 
-    counts: Literal["received", "dropped"]
+    counts: Literal["received", "dropped", "refused"]
     stage: Literal["ring", "reader", "queue", "exporter"] = "ring"
     source: Literal["bpf-variable", "bpf-map", "metric", "log"]
     name: str
@@ -228,6 +228,7 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         choices: For text: the allowed words.
         needs: Other settings that make the knob useful, in words (workers need idle cores).
         live: The same setting through a door that needs no reload, if there is one.
+        map: The BPF map that it belongs to, by name; empty when it belongs to none or to the only one.
         in_force: A series on the target's metrics page that holds the effective value it works
             with (``agent_ring_bytes``); empty when it does not say.
         verified: Whether its effect was seen to work; else a change asks at least.
@@ -247,9 +248,32 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     per: Literal["total", "cpu"] = "total"
     reload: Reload = Reload()
     live: Knob | None = None
+    map: str = ""
     in_force: str = ""
     verified: bool = True
     help: str = ""
+
+
+class KnownMap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a profile says of one of its agent's BPF maps that the kernel can't tell.
+
+    Attributes:
+        pid_at: Where in a key the id of the process (or thread) stands that owns the entry, in bytes;
+            None where a key holds none, or it is not known.
+        pid_size: Its width in bytes.
+        owner: What the id names.
+        time_at: Where in a value the moment of its last use stands: 64 bits, nanoseconds on the
+            kernel's monotonic clock (``bpf_ktime_get_ns``); None where it holds none.
+        clean: Entries of owners that are gone may be deleted from outside.
+        refused: Where the agent counts the entries that did not fit.
+    """
+
+    pid_at: int | None = None
+    pid_size: int = 4
+    owner: Literal["pid", "tid"] = "pid"
+    time_at: int | None = None
+    clean: bool = True
+    refused: Counter | None = None
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -265,6 +289,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         record_bytes: Size of one record without the 8-byte header when fixed; else None.
         pid_at: Where in a record the 32-bit process id of its cause stands; None when not known.
         drop_visibility: How much of its loss the agent itself can show.
+        maps: What the profile says of its maps, by map name.
         metrics_url, health_url, log_file: Empty when unknown.
         start: How it is started anew, when it runs and when it does not; ``none``: not known.
         facts: Further facts of the profile (``unit``, ``optional_programs`` …); ``executable``: its
@@ -284,6 +309,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     drop_visibility: Literal["full", "partial", "none"] = "none"
     counters: tuple[Counter, ...] = ()
     knobs: dict[str, Knob] = {}
+    maps: dict[str, KnownMap] = {}
     metrics_url: str = ""
     health_url: str = ""
     log_file: str = ""

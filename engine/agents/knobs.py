@@ -1,4 +1,4 @@
-"""A profile's knobs, counters and reloads, filled in for one running process.
+"""A profile's knobs, maps, counters and reloads, filled in for one running process.
 
 One promise: every file is absolute and every bound is in the knob's own unit.
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 import mmap
 from pathlib import PurePosixPath
 
+import msgspec
+
 from engine import units
 from engine.agents.placeholders import Placeholders
-from engine.agents.profiles import KnobSpec, Profile, ReloadSpec
+from engine.agents.profiles import KnobSpec, MapSpec, Profile, ReloadSpec
 from engine.errors import UsageError
-from engine.values import Knob, Reload, Setting
+from engine.values import Knob, KnownMap, Reload, Setting
 
 #: Base units in one of a knob's own unit.
 _FACTORS = {
@@ -46,6 +48,20 @@ def reload_of(spec: ReloadSpec, fill: Placeholders) -> Reload:
     )
 
 
+def known_maps(profile: Profile) -> dict[str, KnownMap]:
+    """What a profile says of its agent's maps."""
+    return {name: _known_map(spec) for name, spec in profile.maps.items()}
+
+
+def _known_map(spec: MapSpec) -> KnownMap:
+    known = KnownMap(time_at=spec.value.time_at, clean=spec.clean, refused=spec.refused)
+    if spec.key is None:
+        return known
+    return msgspec.structs.replace(
+        known, pid_at=spec.key.pid_at, pid_size=spec.key.size, owner=spec.key.owner
+    )
+
+
 def absolute(path: str, cwd: str) -> str:
     """A path of the process as an absolute one; links are left as they are."""
     return str(PurePosixPath(cwd) / path) if path else ""
@@ -69,6 +85,7 @@ def _knob(name: str, spec: KnobSpec, profile: Profile, fill: Placeholders, confi
         per=spec.per,
         reload=reload_of(reload, fill),
         live=live,
+        map=spec.map,
         in_force=spec.in_force,
         verified=spec.verified,
         help=f"{spec.help} Needs {spec.needs}.".strip() if spec.needs else spec.help,

@@ -123,6 +123,7 @@ class KnobSpec(_Part, frozen=True, kw_only=True):
         per: Whether its memory counts once or per CPU.
         reload: Overrides the profile's reload.
         live: The same setting through a door that needs no reload.
+        map: The BPF map that it belongs to, where the agent has several: `map-capacity`, `map-kind`.
         in_force: A series on the metrics page that holds the value the agent works with.
         verified: Whether its effect was seen to work; else a change always asks.
         needs: What makes it useful, in words.
@@ -141,10 +142,51 @@ class KnobSpec(_Part, frozen=True, kw_only=True):
     per: Literal["total", "cpu"] = "total"
     reload: ReloadSpec | None = None
     live: KnobSpec | None = None
+    map: str = ""
     in_force: str = ""
     verified: bool = True
     needs: str = ""
     help: str = ""
+
+
+class KeySpec(_Part, frozen=True, kw_only=True):
+    """Whose an entry of a map is.
+
+    Attributes:
+        pid_at: Where in the key the id of its process stands: bytes from its start.
+        size: Its width in bytes.
+        owner: Whether it is the id of a process (`pid`, what the kernel calls tgid) or of a thread (`tid`).
+    """
+
+    pid_at: Annotated[int, Meta(ge=0)]
+    size: Literal[4, 8] = 4
+    owner: Literal["pid", "tid"] = "pid"
+
+
+class ValueSpec(_Part, frozen=True, kw_only=True):
+    """What is known of a map's values.
+
+    Attributes:
+        time_at: Where the moment of the last use stands: 64 bits, nanoseconds as of `bpf_ktime_get_ns`.
+    """
+
+    time_at: Annotated[int, Meta(ge=0)] | None = None
+
+
+class MapSpec(_Part, frozen=True, kw_only=True):
+    """What only the agent knows of one of its maps.
+
+    Attributes:
+        key: Whose an entry is.
+        value: What a value holds.
+        clean: Whether entries whose owner is gone may be deleted from outside.
+        refused: Where the agent counts entries that did not fit (`counts: refused`).
+    """
+
+    key: KeySpec | None = None
+    value: ValueSpec = ValueSpec()
+    clean: bool = True
+    refused: Counter | None = None
 
 
 class Profile(_Part, frozen=True, kw_only=True):
@@ -165,6 +207,7 @@ class Profile(_Part, frozen=True, kw_only=True):
         log: Its log file.
         events: The buffers that carry its events.
         counters: Where it says what it received and lost, the best source first.
+        maps: What is to be known of its BPF maps, by name.
         reload: How it takes a new setting.
         start: How it is started, running or not: by `systemd` or `command`. With it an agent that
             does not run is found too, by its configuration file.
@@ -182,6 +225,7 @@ class Profile(_Part, frozen=True, kw_only=True):
     log: str = ""
     events: Events = Events()
     counters: tuple[Counter, ...] = ()
+    maps: dict[str, MapSpec] = {}
     reload: ReloadSpec = ReloadSpec()
     start: ReloadSpec = ReloadSpec()
     knobs: dict[str, KnobSpec] = {}

@@ -207,6 +207,7 @@ def _target(
         drop_visibility=profile.drop_visibility,
         counters=profile.counters,
         knobs=knobs.resolve(profile, fill, config_file),
+        maps=knobs.known_maps(profile),
         metrics_url=fill.fill(profile.metrics),
         health_url=fill.fill(profile.health),
         log_file=knobs.absolute(fill.fill(profile.log), table.cwd(main)),
