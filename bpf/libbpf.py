@@ -156,6 +156,15 @@ class BpfObject:
         pointer = library().bpf_object__find_map_by_name(self._pointer, name.encode())
         check(library().bpf_map__set_max_entries(pointer, entries), f"map {name} could not be sized")
 
+    def reuse_map(self, name: str, map_id: int) -> None:
+        """Before ``load``: let anybody's map stand for ours of that name; it lives as long as we hold it."""
+        pointer = library().bpf_object__find_map_by_name(self._pointer, name.encode())
+        fd = map_fd_by_id(map_id)
+        try:
+            check(library().bpf_map__reuse_fd(pointer, fd), f"map {map_id} can't stand for {name}")
+        finally:
+            os.close(fd)  # libbpf keeps one of its own
+
     def skip(self, program: str) -> None:
         """Do not load this program (this kernel lacks what it needs)."""
         library().bpf_program__set_autoload(self._program(program), False)
@@ -199,6 +208,14 @@ class BpfObject:
         if not pointer:
             os.close(fd)  # else the link owns it
         return self._keep(pointer, f"{program} did not attach to tracepoint {group}:{name}")
+
+    def attach_clock(self, program: str, cpu: int, hz: int) -> Link:
+        """Run a ``perf_event`` program ``hz`` times a second on one CPU."""
+        fd = tracepoints.open_clock(cpu, hz)
+        pointer = library().bpf_program__attach_perf_event(self._program(program), fd)
+        if not pointer:
+            os.close(fd)  # else the link owns it
+        return self._keep(pointer, f"{program} did not attach to the clock of CPU {cpu}")
 
     def attach_iterator(self, program: str) -> Link:
         """An iterator link; ``read`` on it runs it."""

@@ -67,6 +67,7 @@ _PROTOTYPES: dict[str, tuple[object, ...]] = {
     "bpf_map__value_size": (c_uint32, c_void_p),
     "bpf_map__max_entries": (c_uint32, c_void_p),
     "bpf_map__set_max_entries": (c_int, c_void_p, c_uint32),
+    "bpf_map__reuse_fd": (c_int, c_void_p, c_int),
     "bpf_map__initial_value": (c_void_p, c_void_p, c_void_p),
     "bpf_map_lookup_elem": (c_int, c_int, c_void_p, c_void_p),
     "bpf_map_update_elem": (c_int, c_int, c_void_p, c_void_p, c_uint64),

@@ -1,4 +1,4 @@
-"""Tracepoints of the kernel, also where the trace file system is not mounted.
+"""Perf events: tracepoints, also where the trace file system is not mounted, and CPU clocks.
 
 Its promise: nothing is mounted for it: where tracefs is missing, a detached instance is made that only
 we can see, and let go. Costs 0.1 ms.
@@ -22,7 +22,9 @@ _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same on all machines
 _CLOEXEC = 1
 _CMD_CREATE = 6
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241, "riscv64": 241}
-_PERF_TYPE_TRACEPOINT = 2
+_PERF_TYPE_SOFTWARE, _PERF_TYPE_TRACEPOINT = 1, 2
+_CPU_CLOCK = 0
+_FREQUENCY = 1 << 10  # of the flags: the third word is a rate, not a period
 _ATTR_BYTES = 112  # PERF_ATTR_SIZE_VER5
 _PERF_FLAG_CLOEXEC = 8
 
@@ -71,17 +73,34 @@ def open_event(event: int) -> int:
     Raises:
         BpfError: Not allowed, or not known on this type of machine.
     """
+    return _opened(_PERF_TYPE_TRACEPOINT, event, f"perf event {event}")
+
+
+def open_clock(cpu: int, hz: int) -> int:
+    """A perf event that ticks ``hz`` times a second on one CPU, idle or not; the caller closes it.
+
+    The clock is the kernel's own (``cpu-clock``), so virtual machines have it too.
+
+    Raises:
+        BpfError: Not allowed, or the CPU is not there.
+    """
+    what = f"a clock of {hz} Hz on CPU {cpu}"
+    return _opened(_PERF_TYPE_SOFTWARE, _CPU_CLOCK, what, cpu=cpu, hz=hz)
+
+
+def _opened(kind: int, config: int, what: str, *, cpu: int = 0, hz: int = 0) -> int:
     number = _PERF_EVENT_OPEN.get(os.uname().machine)
     if number is None:
         raise BpfError(f"perf events are not known on {os.uname().machine}", fix="none")
     attributes = (ctypes.c_uint64 * (_ATTR_BYTES // 8))()
-    attributes[0] = _PERF_TYPE_TRACEPOINT | _ATTR_BYTES << 32
-    attributes[1] = event
-    arguments = (attributes, c_int(-1), c_int(0), c_int(-1), c_long(_PERF_FLAG_CLOEXEC))
+    attributes[0] = kind | _ATTR_BYTES << 32
+    attributes[1], attributes[2] = config, hz
+    attributes[5] = _FREQUENCY if hz else 0
+    arguments = (attributes, c_int(-1), c_int(cpu), c_int(-1), c_long(_PERF_FLAG_CLOEXEC))
     try:
         return _call(number, *arguments)
     except OSError as error:
-        raise failure(f"perf event {event} could not be opened", error.errno or 0) from None
+        raise failure(f"{what} could not be opened", error.errno or 0) from None
 
 
 def _call(number: int, *arguments: object) -> int:
