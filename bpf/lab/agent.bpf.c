@@ -24,6 +24,7 @@ volatile __u64 filters_in_use = 0; /* bits of enum filter_kind */
 volatile __u64 wakeup = 0;	   /* enum wakeup_policy */
 volatile __u64 wakeup_bytes = 0;
 volatile __u64 cache_on = 0;
+volatile __u64 payloads_on = 0;
 
 /* Counters; only ever added to. */
 volatile __u64 matched = 0;	 /* events that passed the filters, before sampling */
@@ -54,9 +55,20 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
-	__type(key, __u64);
+	__type(key, struct cache_key);
 	__type(value, struct cache_entry);
 } cache SEC(".maps");
+
+/* Few entries, much memory; as many as the agent says. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct cache_key);
+	__type(value, struct payload);
+} payloads SEC(".maps");
+
+static const struct payload no_payload = {}; /* too large for the stack */
 
 static __always_inline bool listed(struct filter_key *key, __u64 kind)
 {
@@ -91,9 +103,17 @@ static __always_inline bool wanted(struct event *event)
 	return passes(&key, FILTER_UID, FILTER_EXCLUDE_UID);
 }
 
+static __always_inline void keep_payload(const struct event *event)
+{
+	struct cache_key key = {.pid = event->pid, .argument = event->argument};
+
+	if (!bpf_map_lookup_elem(&payloads, &key))
+		bpf_map_update_elem(&payloads, &key, &no_payload, BPF_NOEXIST);
+}
+
 static __always_inline void remember(const struct event *event)
 {
-	__u64 key = ((__u64)event->pid << 32) | (__u32)event->argument;
+	struct cache_key key = {.pid = event->pid, .argument = event->argument};
 	struct cache_entry *known = bpf_map_lookup_elem(&cache, &key);
 	struct cache_entry fresh = {.last_ns = event->time_ns, .count = 1};
 
@@ -156,6 +176,8 @@ int on_syscall(struct bpf_raw_tracepoint_args *ctx)
 	describe(&event, ctx);
 	if (cache_on)
 		remember(&event);
+	if (payloads_on)
+		keep_payload(&event);
 	if (bpf_ringbuf_output(ring, &event, sizeof(event), wakeup_flags(ring)))
 		__sync_fetch_and_add(&dropped, 1);
 	else

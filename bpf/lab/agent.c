@@ -22,9 +22,11 @@
 #include "agent.h"
 #include "confine.h"
 #include "log.h"
+#include "memory.h"
 #include "reader.h"
 
-#define CACHE_EVERY_TICKS 2
+#define SPIKE_EVERY_TICKS 10
+#define FIRST_SPIKE 3
 
 /* ── the main loop ── */
 
@@ -36,8 +38,10 @@ static void tick(struct agent *agent)
 	if (drops != agent->logged_drops)
 		log_line(LOG_WARN, "ringbuf: dropped events: %llu", drops);
 	agent->logged_drops = drops;
-	if (agent->config.cache_entries && agent->ticks++ % CACHE_EVERY_TICKS == 0)
+	if (agent->config.cache_entries)
 		agent->status.cache_entries = cache_sweep(&agent->loaded, ttl_ns);
+	if (agent->config.spike_bytes && ++agent->ticks % SPIKE_EVERY_TICKS == FIRST_SPIKE)
+		spike(agent->config.spike_bytes);
 }
 
 static int open_signals(void)

@@ -32,6 +32,8 @@ struct config {
 	__u64 cache_ttl_ns;
 	__u64 cache_clean;
 
+	__u64 optional_program;
+
 	__u64 export_queue_size;
 	char export_to[MAX_TEXT];
 
@@ -45,6 +47,11 @@ struct config {
 	__u64 work_ns;
 	__u64 leak_bytes;
 	__u64 leak_limit_bytes;
+	__u64 user_cache_bytes; /* at most; 0: no such cache */
+	__u64 spike_bytes;	/* of heap, taken and given back now and then */
+	__u64 payload_entries;	/* 0: no payloads */
+	__u64 optional_rounds;	/* of the optional program, per event */
+	char crash_on[MAX_TEXT]; /* events of this process are more than we can take; empty: none */
 	__u64 stuck_after_events;
 	char bad_program[MAX_TEXT]; /* load bad/NAME.bpf.o too; empty: none */
 	__u64 forbid_bpf;	    /* a seccomp filter refuses bpf() */

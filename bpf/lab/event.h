@@ -46,9 +46,21 @@ struct filter_key {
 	};
 };
 
+/* What the cache and the payloads are kept by. */
+struct cache_key {
+	__u32 pid;
+	__u32 argument;
+};
+
 struct cache_entry {
 	__u64 last_ns; /* since boot */
 	__u64 count;
+};
+
+#define PAYLOAD_BYTES 1900 /* with key and header just below 2 KiB, which is what is taken for it */
+
+struct payload {
+	char bytes[PAYLOAD_BYTES];
 };
 
 /* When the program wakes the reader. */

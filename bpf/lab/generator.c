@@ -1,7 +1,7 @@
 /* A paced source of system calls for the practice agent.
  *
- * Some processes of chosen names call getppid(), evenly at a rate, or in bursts at full speed. The
- * first argument, which the call ignores, runs through `--keys` values: what the agent caches by.
+ * Some processes of chosen names call getppid(), evenly at a rate, or in bursts at full speed; or they
+ * have each handful of calls made by a process of its own, which is gone then. The first argument, which the call ignores, runs through `--keys` values: what the agent caches by.
  * Ends by itself after `--for`, with the process of `--with-pid`, or with its parent, whichever comes
  * first; prints how many calls were made as one line of JSON.
  *
@@ -28,6 +28,7 @@
 struct source {
 	char comm[16];
 	double per_s;	    /* paced, when above 0 */
+	unsigned long each; /* then, when above 0: so many calls from each short-lived process */
 	unsigned long burst; /* else so many calls, every `every_s` */
 	double every_s;
 };
@@ -68,6 +69,26 @@ static void call(unsigned long *counter, unsigned long times)
 		syscall(SYS_getppid, (*counter)++ % keys);
 }
 
+/* Processes of `each` calls, one after the other, until `due` calls are made; how many were. */
+static unsigned long call_from_others(const struct source *source, unsigned long *counter, unsigned long due)
+{
+	unsigned long ours = 0, mine = 0;
+	pid_t pid;
+
+	for (; ours + source->each <= due && !ended; ours += source->each) {
+		pid = fork();
+		if (!pid) {
+			call(&mine, source->each);
+			_exit(0);
+		}
+		if (pid < 0)
+			break;
+		waitpid(pid, NULL, 0);
+		*counter += source->each;
+	}
+	return ours;
+}
+
 static void run_paced(const struct source *source, unsigned long *counter, double start, double until)
 {
 	double due = 0, now = start, next;
@@ -75,10 +96,14 @@ static void run_paced(const struct source *source, unsigned long *counter, doubl
 	while (!ended && now < until) {
 		next = now_s();
 		due += (next - now) * source->per_s;
-		if (due > source->per_s * MOST_BEHIND_S)
-			due = source->per_s * MOST_BEHIND_S + 1;
-		call(counter, (unsigned long)due);
-		due -= (unsigned long)due;
+		if (due > source->per_s * MOST_BEHIND_S + source->each)
+			due = source->per_s * MOST_BEHIND_S + source->each + 1;
+		if (source->each) {
+			due -= call_from_others(source, counter, (unsigned long)due);
+		} else {
+			call(counter, (unsigned long)due);
+			due -= (unsigned long)due;
+		}
 		now = next;
 		sleep_until(next + STEP_NS / 1e9);
 	}
@@ -172,18 +197,24 @@ static double number(const char *text, double least)
 	return value;
 }
 
-/* `COMM:RATE` calls per second, or `COMM:BURST/EVERY` calls at once every so many seconds. */
+/* `COMM:RATE` calls per second, `COMM:RATE@EACH` so many from each process, or `COMM:BURST/EVERY` calls at
+ * once every so many seconds. */
 static void add_source(char *text)
 {
 	struct source *source = &sources[source_count];
-	char *rate = strrchr(text, ':'), *every;
+	char *rate = strrchr(text, ':'), *every, *each;
 
 	if (source_count == MAX_SOURCES)
 		give_up("more than 64 sources", text);
 	if (!rate || rate == text || rate - text > 15)
-		give_up("a source is COMM:RATE or COMM:BURST/SECONDS, COMM of at most 15 characters", text);
+		give_up("a source is COMM:RATE, COMM:RATE@EACH or COMM:BURST/SECONDS, COMM of at most 15 characters", text);
 	memcpy(source->comm, text, rate - text);
-	every = strchr(++rate, '/');
+	each = strchr(++rate, '@');
+	if (each) {
+		*each++ = '\0';
+		source->each = (unsigned long)number(each, 1);
+	}
+	every = strchr(rate, '/');
 	if (every) {
 		*every++ = '\0';
 		source->burst = (unsigned long)number(rate, 1);
@@ -218,7 +249,7 @@ static void parse(int argc, char **argv)
 			exit(2);
 	}
 	if (optind < argc || !source_count)
-		give_up("usage", "lab-generator --source COMM:RATE [--source COMM:BURST/SECONDS …] [--keys N] "
+		give_up("usage", "lab-generator --source COMM:RATE|COMM:RATE@EACH|COMM:BURST/SECONDS [--source …] [--keys N] "
 				 "[--for SECONDS] [--with-pid PID] [--pid-file FILE] [--die-with-parent]");
 }
 

@@ -22,7 +22,8 @@ from typing import Any
 import msgspec
 
 from bpf.lab import cgroup, processes, rights
-from bpf.lab.faults import Fault, fault_named
+from bpf.lab.fault import AMPLE, Fault
+from bpf.lab.faults import fault_named
 from bpf.lab.instances import Instance, instance_named, instance_of, instances, root_directory, save
 from bpf.lab.rights import LabFailed
 from bpf.lab.settings import render
@@ -160,15 +161,31 @@ def _lay_out(fault: Fault, directory: Path, config_file: Path | None) -> Instanc
         metrics_url=f"{base}/metrics",
         health_url=f"{base}/healthz",
         sources=sources,
-        cgroup=str(cgroup.place(f"runbook-lab-{directory.name}-{port}")) if fault.quota_cores else "",
+        cgroup=_group(fault, f"runbook-lab-{directory.name}-{port}"),
         mount=str(directory / "bpffs") if fault.unmounted else "",
     )
     save(instance)
     if config_file is None:
         _write_config(instance, fault, port)
-    if fault.quota_cores:
-        cgroup.make(Path(instance.cgroup), fault.quota_cores)
+    if instance.cgroup:
+        cgroup.make(Path(instance.cgroup), cores=fault.quota_cores, memory_bytes=fault.memory_bytes)
     return instance
+
+
+def _group(fault: Fault, name: str) -> str:
+    """Where its own cgroup will be, if it gets one.
+
+    Raises:
+        NoController: It takes one to have this fault.
+    """
+    if fault.quota_cores:
+        return str(cgroup.place(name))
+    try:
+        return str(cgroup.place(name, "memory")) if fault.memory_bytes else ""
+    except cgroup.NoController:
+        if fault.memory_bytes and fault.memory_bytes < AMPLE:
+            raise
+        return ""
 
 
 def _write_config(instance: Instance, fault: Fault, port: int) -> None:
@@ -243,9 +260,8 @@ def _prepare_agent(instance: Instance, fault: Fault, seconds: int) -> Instance:
 
 
 def _start_agent(instance: Instance) -> Instance:
-    pid = processes.spawn(instance.argv, Path(instance.directory) / "agent.log")
-    if instance.cgroup:
-        cgroup.enter(Path(instance.cgroup), pid)
+    argv = cgroup.inside(Path(instance.cgroup), instance.argv) if instance.cgroup else instance.argv
+    pid = processes.spawn(argv, Path(instance.directory) / "agent.log")
     return save(msgspec.structs.replace(instance, pid=pid, started_ticks=processes.started_ticks(pid)))
 
 

@@ -65,9 +65,9 @@ static int map_variables(struct loaded *loaded)
 		const char *name;
 	} wanted[] = {{&v->sample_n, "sample_n"},	  {&v->filters_in_use, "filters_in_use"},
 		      {&v->wakeup, "wakeup"},		  {&v->wakeup_bytes, "wakeup_bytes"},
-		      {&v->cache_on, "cache_on"},	  {&v->matched, "matched"},
-		      {&v->received, "received"},	  {&v->dropped, "dropped"},
-		      {&v->cache_failed, "cache_failed"}};
+		      {&v->cache_on, "cache_on"},	  {&v->payloads_on, "payloads_on"},
+		      {&v->matched, "matched"},		  {&v->received, "received"},
+		      {&v->dropped, "dropped"},		  {&v->cache_failed, "cache_failed"}};
 
 	if (base == MAP_FAILED)
 		return -errno;
@@ -93,6 +93,8 @@ static int prepare(struct loaded *loaded, const struct config *config, const str
 	bpf_map__set_max_entries(cache, config->cache_entries ? config->cache_entries : 1);
 	bpf_map__set_type(cache, config->cache_lru ? BPF_MAP_TYPE_LRU_HASH : BPF_MAP_TYPE_HASH);
 	bpf_map__set_map_flags(cache, config->cache_lru ? 0 : BPF_F_NO_PREALLOC);
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(loaded->object, "payloads"),
+				 config->payload_entries ? config->payload_entries : 1);
 	if (!before)
 		return 0;
 	if (reuse(loaded, "rings", before->rings_fd) || reuse(loaded, "filters", before->filters_fd) ||
@@ -250,7 +252,7 @@ int loader_filter(struct loaded *loaded, const struct config *config)
 }
 
 /* Delete those of `count` entries that nobody touched for `ttl_ns`; how many are left. */
-static long remove_old(int cache_fd, const __u64 *keys, const struct cache_entry *entries, __u32 count, __u64 ttl_ns)
+static long remove_old(int cache_fd, const struct cache_key *keys, const struct cache_entry *entries, __u32 count, __u64 ttl_ns)
 {
 	struct timespec now;
 	long left = count;
@@ -265,7 +267,7 @@ static long remove_old(int cache_fd, const __u64 *keys, const struct cache_entry
 
 long cache_sweep(struct loaded *loaded, __u64 ttl_ns)
 {
-	static __u64 keys[SWEEP_BATCH];
+	static struct cache_key keys[SWEEP_BATCH];
 	static struct cache_entry entries[SWEEP_BATCH];
 	__u32 position, count;
 	void *from = NULL;

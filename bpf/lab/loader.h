@@ -5,7 +5,7 @@
 
 /* The program's global variables, mapped: reads and stores are seen by the kernel at once. */
 struct variables {
-	volatile __u64 *sample_n, *filters_in_use, *wakeup, *wakeup_bytes, *cache_on;
+	volatile __u64 *sample_n, *filters_in_use, *wakeup, *wakeup_bytes, *cache_on, *payloads_on;
 	volatile __u64 *matched, *received, *dropped, *cache_failed;
 };
 

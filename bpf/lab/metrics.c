@@ -77,7 +77,7 @@ static void write_processing(FILE *out)
 
 static void write_maps(FILE *out, const struct status *status)
 {
-	head(out, "bpf_map_entries", "gauge", "Entries in the map, counted every other second.");
+	head(out, "bpf_map_entries", "gauge", "Entries in the map, counted every second.");
 	fprintf(out, "bpf_map_entries{map=\"cache\"} %ld\n", status->cache_entries);
 	head(out, "bpf_map_max_entries", "gauge", "Entries the map can hold.");
 	fprintf(out, "bpf_map_max_entries{map=\"cache\"} %llu\n", status->loaded->cache_entries);

@@ -13,6 +13,7 @@ void settings_store(struct agent *agent, const struct config *config)
 	*v->wakeup = config->wakeup;
 	*v->wakeup_bytes = config->wakeup_bytes;
 	*v->cache_on = config->cache_entries > 0;
+	*v->payloads_on = config->payload_entries > 0;
 	/* a rate that somebody set through the variable stands until the file says another */
 	if (!agent->status.generation || config->sample_one_in != agent->config.sample_one_in)
 		*v->sample_n = config->sample_one_in;

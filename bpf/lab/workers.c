@@ -6,6 +6,7 @@
 
 #include "counts.h"
 #include "exporter.h"
+#include "memory.h"
 #include "queue.h"
 #include "work.h"
 
@@ -47,6 +48,7 @@ static void process(const struct event *events, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		work(config.work_ns, &events[i]);
 		leak(config.leak_bytes, config.leak_limit_bytes);
+		cache_event(config.user_cache_bytes, &events[i]);
 		after = now_ns();
 		observe(after - before);
 		before = after;

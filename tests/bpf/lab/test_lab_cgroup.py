@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bpf.lab.cgroup import NoCpuController, hierarchy
+from bpf.lab.cgroup import NoController, hierarchy
 
 
 def test_v1_is_found_by_its_controller():
@@ -27,11 +27,11 @@ def test_v2_is_used_when_its_children_get_the_controller(tmp_path):
 def test_v2_without_the_controller_names_the_command_that_mends_it(tmp_path):
     """An operator who wants the fault gets the line to type."""
     (tmp_path / "cgroup.subtree_control").write_text("memory\n")
-    with pytest.raises(NoCpuController, match=r"echo \+cpu > .*cgroup.subtree_control"):
+    with pytest.raises(NoController, match=r"echo \+cpu > .*cgroup.subtree_control"):
         hierarchy(f"cgroup2 {tmp_path} cgroup2 rw 0 0\n")
 
 
 def test_no_hierarchy_at_all_is_an_error_with_a_way_out():
     """A container without cgroup mounts can still use every other fault."""
-    with pytest.raises(NoCpuController, match="choose another fault"):
+    with pytest.raises(NoController, match="choose another fault"):
         hierarchy("proc /proc proc rw 0 0\n")
