@@ -1,0 +1,188 @@
+"""The numbers that ``cpu-use`` decides from, taken from the case.
+
+Its promise: a number that was not measured is None here, so a rule has to say what it does
+without it. CPU in cores, rates per second, prices in seconds of CPU.
+
+Not here: splitting the cost (``cpu_bill``), the causes (``cpu_causes``).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.values import Case, Evidence, Scalar
+
+#: A reader that works or sleeps for more than this share of the time does not spin.
+MOSTLY = 0.5
+#: From this share of a core on a thread never rests.
+WHOLE_CORE = 0.85
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """One BPF program's cost: runs a second, seconds a run, cores."""
+
+    name: str
+    runs: float
+    price: float
+    cores: float
+
+
+class Function(msgspec.Struct, frozen=True, kw_only=True):
+    """One function of the profile; ``share`` of the samples that ended in it."""
+
+    name: str
+    kind: str
+    share: float
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured."""
+
+    own: float | None
+    bpf: float | None
+    programs: tuple[Program, ...]
+    events: float | None
+    events_at_most: float | None
+    dropped: float | None
+    spin: float | None
+    spin_from: str
+    empty_per_s: float | None
+    empty_share: float | None
+    wakeups: float | None
+    syscalls: float | None
+    syscalls_per_event: float | None
+    top_syscall: str
+    functions: tuple[Function, ...]
+    top: Function | None
+    kernel_share: float | None
+    unresolved: float | None
+    stacks: tuple[tuple[str, float], ...]
+    thread: str
+    thread_cores: float | None
+    loudest: str
+    loudest_share: float | None
+    optional: tuple[str, ...]
+
+    @property
+    def total(self) -> float | None:
+        """Its own CPU and that of its BPF programs, which run on the account of whoever triggers them."""
+        return None if self.own is None else self.own + (self.bpf or 0.0)
+
+    @property
+    def hottest(self) -> Program | None:
+        """The BPF program that costs most."""
+        return max(self.programs, key=lambda one: one.cores, default=None)
+
+
+def facts_of(case: Case) -> Facts:
+    """Take the numbers from the evidence; what no probe saw is None."""
+    own = case.number("process.cpu_cores")
+    events = _first(case, "flow.in_per_s", "work.events_per_s")
+    functions = _functions(case.evidence.get("profile"))
+    spin, spin_from = _spin(case, own, events)
+    in_ring = case.number("sources.ring_share")
+    return Facts(
+        own=own,
+        bpf=case.number("cost.cpu_cores"),
+        programs=_programs(case.evidence.get("cost")),
+        events=events,
+        events_at_most=case.number("cost.runs_per_s") if events is None else None,
+        dropped=case.number("flow.dropped_per_s"),
+        spin=spin,
+        spin_from=spin_from,
+        empty_per_s=case.number("work.empty_wakeups_per_s"),
+        empty_share=case.number("work.empty_share"),
+        wakeups=case.number("work.wakeups_per_s"),
+        syscalls=case.number("work.syscalls_per_s"),
+        syscalls_per_event=case.number("work.syscalls_per_event"),
+        top_syscall=case.text("work.top_syscall") or "",
+        functions=functions,
+        top=_top(case, functions),
+        kernel_share=case.number("profile.kernel_share"),
+        unresolved=case.number("profile.unresolved_share"),
+        stacks=_stacks(case.evidence.get("profile")),
+        thread=case.text("process.busiest_thread") or "",
+        thread_cores=case.number("process.busiest_thread_cores"),
+        loudest=case.text("sources.ring_comm" if in_ring is not None else "sources.top_comm") or "",
+        loudest_share=in_ring if in_ring is not None else case.number("sources.top_share"),
+        optional=optional_programs(case.target.facts),
+    )
+
+
+def optional_programs(facts: dict[str, str]) -> tuple[str, ...]:
+    """The programs that a profile's fact ``optional_programs`` names, separated by commas."""
+    return tuple(filter(None, (name.strip() for name in facts.get("optional_programs", "").split(","))))
+
+
+def _spin(case: Case, own: float | None, events: float | None) -> tuple[float | None, str]:
+    """CPU used while there was nothing to read, and how that is known.
+
+    Without the probe ``reader-work``, a thread that never rests though its reader is hardly ever
+    behind is taken to spin: it would need λ/μ of the time for its events. A worker behind the reader
+    looks the same, so this is only a suspicion.
+    """
+    spin = case.number("work.spin_cores")
+    if spin is not None:
+        return (spin if own is None else min(spin, own)), "reader-work"
+    service, thread = case.number("flow.service_per_s"), case.number("process.busiest_thread_cores")
+    if own is None or events is None or not service or thread is None or thread < WHOLE_CORE:
+        return None, ""
+    needed, asleep = events / service, case.number("flow.asleep_share") or 0.0
+    if needed > MOSTLY or asleep > MOSTLY or case.number("flow.dropped_per_s"):
+        return None, ""
+    return min(own, thread) - needed, "event-flow"
+
+
+def _first(case: Case, *paths: str) -> float | None:
+    return next((value for path in paths if (value := case.number(path)) is not None), None)
+
+
+def _programs(cost: Evidence | None) -> tuple[Program, ...]:
+    if cost is None:
+        return ()
+    found = [
+        Program(
+            name=str(row.get("name") or row.get("id")),
+            runs=_number(row.get("runs_per_s")),
+            price=_number(row.get("ns_per_run")) * 1e-9,
+            cores=_number(row.get("cores")),
+        )
+        for row in cost.tables.get("programs", ())
+    ]
+    hottest, cores = cost.text("hottest"), cost.number("hottest_cores")
+    if found or hottest is None or cores is None:
+        return tuple(found)
+    price = (cost.number("hottest_ns_per_run") or 0.0) * 1e-9
+    return (Program(name=hottest, runs=cores / price if price else 0.0, price=price, cores=cores),)
+
+
+def _functions(profile: Evidence | None) -> tuple[Function, ...]:
+    if profile is None:
+        return ()
+    rows = [
+        Function(
+            name=str(row.get("function")), kind=str(row.get("kind")), share=_number(row.get("self_share"))
+        )
+        for row in profile.tables.get("functions", ())
+    ]
+    return tuple(sorted(rows, key=lambda one: one.share, reverse=True))
+
+
+def _top(case: Case, functions: tuple[Function, ...]) -> Function | None:
+    """The function with most samples of its own; its kind is known from the table."""
+    name, part = case.text("profile.top_function"), case.number("profile.top_function_share")
+    if name is None or part is None:
+        return functions[0] if functions else None
+    kind = next((one.kind for one in functions if one.name == name), "user")
+    return Function(name=name, kind=kind, share=part)
+
+
+def _stacks(profile: Evidence | None) -> tuple[tuple[str, float], ...]:
+    if profile is None:
+        return ()
+    rows = profile.tables.get("stacks", ())
+    return tuple((str(row.get("folded")), _number(row.get("samples"))) for row in rows)
+
+
+def _number(value: Scalar) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
