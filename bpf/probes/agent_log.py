@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bpf.flow.sources import LogSource
 from bpf.system.logtail import Tail
@@ -40,6 +40,10 @@ class AgentLog:
         "errors_per_s": Field(help="lines that speak of an error", unit="1/s"),
         "last_line": Field(help="the newest line", type="text"),
         "last_error": Field(help="the newest line that speaks of an error", type="text"),
+        "recent_errors": Field(
+            help="lines that speak of an error among the last before the window and in it"
+        ),
+        "recent_error": Field(help="the newest of them", type="text"),
         "tail": Field(help="the newest lines; of an agent that does not run, the last it wrote", type="text"),
     }
     options: Mapping[str, str] = {"file": "another log file than the profile's"}
@@ -78,8 +82,10 @@ class AgentLog:
 class Told:
     """What the lines of a window told."""
 
-    def __init__(self, sources: Mapping[str, LogSource]) -> None:
+    def __init__(self, sources: Mapping[str, LogSource], before: Sequence[str] = ()) -> None:
         self._sources = sources
+        earlier = [line for line in before if ERROR.search(line)]
+        self._earlier, self._earlier_error = len(earlier), (earlier or [""])[-1][:LINE_LENGTH]
         self._first = {counts: source.read() for counts, source in sources.items()}
         self.lines, self.errors = 0, 0
         self.last, self.last_error = "", ""
@@ -95,6 +101,16 @@ class Told:
         self.tail.extend(line[:LINE_LENGTH] for line in lines[-TAIL_LINES:])
         self.last = lines[-1][:LINE_LENGTH] if lines else self.last
         self.last_error = wrong[-1][:LINE_LENGTH] if wrong else self.last_error
+
+    @property
+    def recent_errors(self) -> int:
+        """Of the window and of the lines just before it."""
+        return self._earlier + self.errors
+
+    @property
+    def recent_error(self) -> str:
+        """The newest of them."""
+        return self.last_error or self._earlier_error
 
     def grown(self, counts: str) -> float | None:
         """What the profile's pattern counted in the window; None when no line told it."""
@@ -112,7 +128,8 @@ def _follow(target: Target, tail: Tail, window: Window) -> Evidence:
             counter.counts: LogSource(counter, tail.before())
             for counter in target.counters
             if counter.source == "log"
-        }
+        },
+        tail.before(),
     )
     if not target.processes:
         told.tail.extend(line[:LINE_LENGTH] for line in tail.before())
@@ -138,6 +155,7 @@ def readings_of(told: Told, seconds: float, source: str) -> dict[str, Reading]:
     readings = {
         "lines_per_s": Reading(value=told.lines / whole, unit="1/s", source=source),
         "errors_per_s": Reading(value=told.errors / whole, unit="1/s", source=source),
+        "recent_errors": Reading(value=told.recent_errors, source=source),
     }
     for name, counts in (("dropped_per_s", "dropped"), ("received_per_s", "received")):
         grown = told.grown(counts)
@@ -146,7 +164,12 @@ def readings_of(told: Told, seconds: float, source: str) -> dict[str, Reading]:
             if grown is None
             else Reading(value=grown / whole, unit="events/s", source=source)
         )
-    texts = (("last_line", told.last), ("last_error", told.last_error), ("tail", "\n".join(told.tail)))
+    texts = (
+        ("last_line", told.last),
+        ("last_error", told.last_error),
+        ("recent_error", told.recent_error),
+        ("tail", "\n".join(told.tail)),
+    )
     for name, text in texts:
         readings[name] = Reading(value=text, source=source) if text else Reading(missing="no such line")
     return readings

@@ -131,6 +131,9 @@ class Plain:
         line = timeline.line(event)
         if line is not None:
             self._say(event.at, f"{line.words}{f': {line.detail}' if line.detail else ''}")
+        for check in event.verdict.checks if isinstance(event, record.Decided) else ():
+            way_on = f" → {check.fix}" if check.fix else ""
+            self._say(event.at, f"  {check.answer:8}{check.name}: {check.sentence}{way_on}")
 
     def number(self, step: str, label: str, value: float, unit: str) -> None:
         """Numbers as they come are for a display that can overwrite them."""
