@@ -147,7 +147,10 @@ static int start(struct agent *agent)
 		return -1;
 	}
 	agent->status.generation = 1;
-	return loader_attach(&agent->loaded, NULL); /* last, so that every event meets filters and a ring */
+	if (loader_attach(&agent->loaded, NULL)) /* so late that every event meets filters and a ring */
+		return -1;
+	optional_follow(&agent->optional, agent->object_file, &agent->config, &agent->loaded); /* or without */
+	return 0;
 }
 
 static int run(struct agent *agent)
@@ -170,6 +173,7 @@ static int run(struct agent *agent)
 	log_line(LOG_INFO, "ends: %s; received %llu, dropped %llu", why, *agent->loaded.variables.received,
 		 *agent->loaded.variables.dropped);
 	reader_stop();
+	optional_close(&agent->optional);
 	loader_close(&agent->loaded);
 	loader_unpin(&agent->config);
 	return 0;
@@ -234,6 +238,7 @@ int main(int argc, char **argv)
 	int result;
 
 	agent.status.loaded = &agent.loaded;
+	agent.status.optional = &agent.optional;
 	agent.status.config = &agent.config;
 	agent.status.degraded = agent.degraded;
 	if (parse(&agent, argc, argv)) {

@@ -4,6 +4,7 @@
 #include "config.h"
 #include "loader.h"
 #include "metrics.h"
+#include "optional.h"
 
 struct agent {
 	const char *config_file, *pid_file;
@@ -11,6 +12,7 @@ struct agent {
 	long seconds; /* to live; 0: until told to end */
 	struct config config;
 	struct loaded loaded;
+	struct optional optional;
 	struct status status;
 	char degraded[1024];
 	__u64 logged_drops, ticks;

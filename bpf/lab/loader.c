@@ -39,8 +39,7 @@ int ring_use(struct loaded *loaded, int ring_fd)
 	return bpf_map_update_elem(loaded->rings_fd, &slot, &ring_fd, BPF_ANY) ? -errno : 0;
 }
 
-/* Where `name` lies in the mapped variables, by the object's own BTF. */
-static volatile __u64 *find_variable(const struct btf *btf, void *base, const char *name)
+volatile __u64 *find_variable(const struct btf *btf, void *base, const char *name)
 {
 	int id = btf__find_by_name_kind(btf, ".bss", BTF_KIND_DATASEC);
 	const struct btf_type *section = id > 0 ? btf__type_by_id(btf, id) : NULL;

@@ -17,6 +17,11 @@ struct loaded {
 	__u64 cache_entries, cache_lru; /* in force */
 };
 
+struct btf;
+
+/* Where the variable `name` lies in `.bss`, mapped at `base`, by the object's own BTF; NULL: there is none. */
+volatile __u64 *find_variable(const struct btf *btf, void *base, const char *name);
+
 /* Load what is in `file`. With `before`, its variables, filters and ring are shared.
  * Returns 0 or -errno, logged. */
 int loader_load(struct loaded *loaded, const char *file, const struct config *config, const struct loaded *before);

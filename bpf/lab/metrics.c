@@ -48,6 +48,7 @@ static void write_events(FILE *out, const struct status *status)
 
 	head(out, "bpf_program_loaded", "gauge", "Whether the program is loaded and attached.");
 	fprintf(out, "bpf_program_loaded{program=\"on_syscall\"} %d\n", status->loaded->link != NULL);
+	fprintf(out, "bpf_program_loaded{program=\"lab_optional\"} %d\n", status->optional->link != NULL);
 	head(out, "bpf_events_received_total", "counter", "Events read from the ring.");
 	fprintf(out, "bpf_events_received_total{type=\"syscall\"} %llu\n", counts.received);
 	head(out, "bpf_events_dropped_total", "counter", "Events lost, by the place where they were lost.");
@@ -92,6 +93,8 @@ static void write_settings(FILE *out, const struct status *status)
 	single(out, "lab_ring_bytes", "gauge", "Size of the ring in force.", status->ring_bytes);
 	single(out, "lab_poll_interval_seconds", "gauge", "Sleep of the reader; 0: until woken.",
 	       config->poll_interval_ns / 1e9);
+	single(out, "lab_optional_program", "gauge", "Whether the configuration asks for lab_optional.",
+	       config->optional_program);
 	single(out, "lab_batch_size", "gauge", "Events that are handed on at once.", config->batch_size);
 	single(out, "lab_workers", "gauge", "Threads that work on events.", config->workers);
 	single(out, "lab_export_queue_size", "gauge", "Events that can wait for the exporter.", config->export_queue_size);

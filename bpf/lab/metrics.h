@@ -3,10 +3,12 @@
 
 #include "config.h"
 #include "loader.h"
+#include "optional.h"
 
 /* What the answers are made from, filled anew by the caller before each. */
 struct status {
 	const struct loaded *loaded;
+	const struct optional *optional;
 	const struct config *config;
 	__u64 generation, reloads_done, reloads_failed, ring_bytes;
 	long cache_entries;

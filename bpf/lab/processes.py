@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 AGENT = HERE / "lab-agent"
 GENERATOR = HERE / "lab-generator"
 OBJECT = HERE / "agent.bpf.o"
+OPTIONAL = HERE / "optional.bpf.o"
 END_WAIT_S = 3.0
 
 

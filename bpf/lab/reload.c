@@ -77,6 +77,8 @@ static const char *take_over(struct agent *agent, const struct config *next)
 		failed = "the program could not be loaded with the new cache";
 	else if (loader_filter(&agent->loaded, next))
 		failed = "the filters could not be set";
+	else if (optional_follow(&agent->optional, agent->object_file, next, &agent->loaded))
+		failed = "the optional program could not be loaded";
 	if (failed && (reload_reader(agent, &agent->config) || loader_filter(&agent->loaded, &agent->config)))
 		log_line(LOG_ERROR, "reload: the former configuration could not be put back in full");
 	return failed;

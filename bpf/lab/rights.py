@@ -46,7 +46,7 @@ def own_program(directory: Path) -> Path:
     if os.statvfs(directory).f_flag & os.ST_NOSUID:
         place = PROGRAMS / directory.name
         place.mkdir(parents=True, exist_ok=True)
-    for original in (processes.AGENT, processes.OBJECT):
+    for original in (processes.AGENT, processes.OBJECT, processes.OPTIONAL):
         shutil.copy(original, place)
     return place / processes.AGENT.name
 

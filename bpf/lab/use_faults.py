@@ -38,9 +38,15 @@ CPU: tuple[Fault, ...] = (
     ),
     Fault(
         name="hot-program",
-        summary="Its optional BPF program takes some 60 µs of each of 5k events/s; the reader is idle.",
-        settings={"optional.program": "true", "practice.optional_rounds": "30"},
-        sources=evenly(5_000),
+        summary="Its optional BPF program takes some 45 µs of each of 8k events/s; the reader is idle.",
+        settings={
+            "optional.program": "true",
+            "practice.optional_rounds": "30",
+            "practice.work_per_event": "1us",
+            "reader.poll_interval": "20ms",
+            "ring.wakeup": "none",
+        },
+        sources=evenly(8_000),
         runbook="high-cpu",
         cause="hot-program",
         remedy="detach-program",
