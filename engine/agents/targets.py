@@ -217,6 +217,11 @@ def _target(
     )
 
 
+def described(profile: Profile, table: ProcessTable, config_file: str) -> Target:
+    """The agent of a profile that this configuration file would set up; it has no process."""
+    return _target(profile, [], config_file, table, {})
+
+
 def _generic(pid: int, table: ProcessTable, objects: Held) -> Target | None:
     """An agent that nobody described: what the kernel tells of it, and its cgroup's quota."""
     process = table.process(pid)

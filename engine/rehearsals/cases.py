@@ -1,0 +1,260 @@
+"""Cases from files: found, read whole, with their runbook, every complaint at once.
+
+One promise: what ``load`` gives back can be run: its runbook is right, its inputs are typed, every
+probe, change and reading that it names is there. What a case says is judged before it is run.
+
+Not here: YAML (``engine.language.documents``), running (``engine.rehearsals.play``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from engine import units
+from engine.catalog import Catalog
+from engine.errors import DocumentError, RunbookError, UnknownName, UsageError, nearest
+from engine.language import documents, inputs, loader
+from engine.language.check import require
+from engine.language.documents import Document
+from engine.language.loader import LoadedRunbook
+from engine.language.yaml_nodes import Complaints
+from engine.rehearsals.agent import agent_of
+from engine.rehearsals.expectations import judge
+from engine.rehearsals.model import Rehearsal
+from engine.rehearsals.sights import Sight, SightReader
+from engine.rehearsals.stage import BEFORE
+from engine.values import Host, KnobValue, Setting, Target
+
+#: Where the cases of the runbooks beside it are: ``rehearsals/NAME/*.yaml``.
+FOLDER = "rehearsals"
+_SUFFIXES = (".yaml", ".yml")
+
+
+class LoadedCase(msgspec.Struct, frozen=True, kw_only=True):
+    """A case that can be run.
+
+    Attributes:
+        inputs: Complete and typed.
+        looks: Phase → probe → successive looks.
+        knobs: Present values by knob.
+        available_bytes: Memory that is left on the machine.
+    """
+
+    document: Rehearsal
+    source: Document
+    path: Path
+    runbook: LoadedRunbook
+    inputs: dict[str, Setting]
+    target: Target
+    knobs: dict[str, KnobValue]
+    host: Host
+    available_bytes: int
+    looks: dict[str, dict[str, tuple[Sight, ...]]]
+
+
+def load(path: Path, catalog: Catalog, *, runbook: Path | None = None) -> LoadedCase:
+    """Read a case.
+
+    Args:
+        path: Its file.
+        catalog: The installed parts.
+        runbook: Another runbook than the one that it names.
+
+    Raises:
+        DocumentError: It is wrong, or its runbook is; all complaints at once.
+        UsageError: It can't be read at all.
+    """
+    return parse(loader.read_bytes(path), path, catalog, runbook=runbook)
+
+
+def parse(raw: bytes, path: Path, catalog: Catalog, *, runbook: Path | None = None) -> LoadedCase:
+    """Read a case from its text; ``path`` is for messages and for finding its runbook.
+
+    Raises:
+        DocumentError: It is wrong, or its runbook is; all complaints at once.
+    """
+    document, source = documents.read(Rehearsal, raw, str(path))
+    complaints = Complaints(source.file)
+    loaded = _runbook(source, runbook or _named(document.runbook, path, source), catalog)
+    given: dict[str, Setting] = {}
+    try:
+        given = inputs.resolve(loaded.document, document.inputs)
+    except UsageError as error:
+        for line in error.problem.splitlines():
+            complaints.add(source.place("inputs"), f"{line} ({error.fix})")
+    target, knobs = agent_of(document.target, source, complaints)
+    looks = _Phases(document, source, complaints, catalog).read()
+    host, available = _machine(document, source, complaints)
+    judge(document, source, complaints, loaded.document, catalog)
+    if complaints:
+        raise DocumentError(complaints, fix=f"correct {path}; nothing was run")
+    return LoadedCase(
+        document=document, source=source, path=path, runbook=loaded, inputs=given, target=target,
+        knobs=knobs, host=host, available_bytes=available, looks=looks,
+    )  # fmt: skip
+
+
+class _Phases:
+    """Reads the evidence of all phases."""
+
+    def __init__(
+        self, document: Rehearsal, source: Document, complaints: Complaints, catalog: Catalog
+    ) -> None:
+        self._document, self._source, self._complaints = document, source, complaints
+        self._catalog = catalog
+        self._reader = SightReader(source, complaints)
+        self._names = _by_word(catalog)
+
+    def read(self) -> dict[str, dict[str, tuple[Sight, ...]]]:
+        """Phase → probe → looks."""
+        found = {BEFORE: self._phase(self._document.before, "before")}
+        for change, told in self._document.after.items():
+            found[change] = self._phase(told, f"after.{change}")
+        for section in ("after", "guards", "breaks"):
+            for change in getattr(self._document, section):
+                self._known("remediation", change, self._catalog.names("remediation"), f"{section}.{change}")
+        return found
+
+    def _phase(self, told: Mapping[str, object], path: str) -> dict[str, tuple[Sight, ...]]:
+        found = {}
+        for word, tree in told.items():
+            name = self._names.get(word, "")
+            if self._known("probe", word, self._names, f"{path}.{word}"):
+                found[name] = self._reader.looks(tree, f"{path}.{word}", self._catalog.probe(name))
+        return found
+
+    def _known(self, kind: str, name: str, known: Iterable[str], path: str) -> bool:
+        words = tuple(known)
+        if name in words:
+            return True
+        near = nearest(name, words)
+        hint = f"did you mean {near!r}?" if near else f"one of: {', '.join(sorted(words))}"
+        self._complaints.add(self._source.place(path), f"there is no {kind} {name!r} ({hint})")
+        return False
+
+
+def _by_word(catalog: Catalog) -> dict[str, str]:
+    """A probe's short name, and its full one → its full name."""
+    words: dict[str, str] = {}
+    for name, probe in catalog.each("probe"):
+        if not isinstance(probe, RunbookError):
+            words.setdefault(probe.short, name)
+    return words | {name: name for name in catalog.names("probe")}
+
+
+def _machine(document: Rehearsal, source: Document, complaints: Complaints) -> tuple[Host, int]:
+    machine, sizes = document.host, {}
+    for name in ("memory_bytes", "available_bytes"):
+        try:
+            sizes[name] = units.size(getattr(machine, name))
+        except UsageError as error:
+            complaints.add(source.place(f"host.{name}"), f"{error.problem} ({error.fix})")
+            sizes[name] = 0
+    host = Host(
+        cpus=machine.cpus,
+        possible_cpus=machine.cpus,
+        page_bytes=machine.page_bytes,
+        memory_bytes=sizes["memory_bytes"],
+    )
+    return host, sizes["available_bytes"]
+
+
+# ── its runbook ─────────────────────────────────────────────────────────────────
+
+
+def _runbook(source: Document, path: Path, catalog: Catalog) -> LoadedRunbook:
+    """The runbook of a case, checked."""
+    try:
+        loaded = loader.load(path)
+    except DocumentError:
+        raise
+    except UsageError as error:
+        raise _not_there(source, error) from error
+    require(loaded, catalog)
+    return loaded
+
+
+def _named(name: str, case: Path, source: Document) -> Path:
+    """The file of a case's runbook: the one beside ``rehearsals/``, else as everywhere.
+
+    Raises:
+        DocumentError: There is none.
+    """
+    if "/" in name or name.endswith(_SUFFIXES):
+        return case.parent / name
+    for folder in case.absolute().parents:
+        if folder.name == FOLDER and (beside := _file(folder.parent, name)):
+            return beside
+    try:
+        return loader.find(name)
+    except UsageError as error:
+        raise _not_there(source, error) from error
+
+
+def _not_there(source: Document, error: UsageError) -> DocumentError:
+    line = f"{source.where('runbook')}: {error.problem} ({error.fix})"
+    return DocumentError([line], fix=f"correct {source.file}; nothing was run")
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    return next((path for suffix in _SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
+
+
+# ── finding cases ───────────────────────────────────────────────────────────────
+
+
+def find(words: Iterable[str]) -> list[Path]:
+    """The files of all cases that are meant: by case, directory, or runbook; all shipped ones by no word.
+
+    Raises:
+        UsageError: One is not there, or has no cases.
+    """
+    chosen = list(words)
+    if not chosen:
+        return _within(loader.shipped() / FOLDER, "the program")
+    found: list[Path] = []
+    for word in chosen:
+        found += [path for path in _meant(word) if path not in found]
+    return found
+
+
+def _meant(word: str) -> list[Path]:
+    path = Path(word)
+    if path.is_dir():
+        return _within(path, word)
+    if path.is_file() and is_case(path):
+        return [path]
+    try:
+        runbook = loader.find(word)
+    except UnknownName as error:
+        raise UsageError(
+            f"there is no case, directory or runbook {word!r}",
+            fix=f"{error.fix}; runbook test takes all three",
+        ) from error
+    return _within(runbook.parent / FOLDER / runbook.stem, runbook.stem)
+
+
+def is_case(path: Path) -> bool:
+    """Whether a file is a case, by its first keys."""
+    return any(line.startswith(b"case:") for line in loader.read_bytes(path).splitlines())
+
+
+def _within(folder: Path, whose: str) -> list[Path]:
+    """All cases below a folder, by path."""
+    files = [
+        Path(place) / name
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.endswith(_SUFFIXES)
+    ]
+    cases = sorted(path for path in files if is_case(path))
+    if not cases:
+        raise UsageError(
+            f"{whose} has no rehearsals (looked in {folder})",
+            fix="runbook record makes one from a live target; docs/rehearsals.md tells how to write one",
+        )
+    return cases

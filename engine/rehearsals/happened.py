@@ -1,0 +1,84 @@
+"""What happened in a run, as a rehearsal asks about it: steps, plans and how they ended, sentences.
+
+Reads the record alone, so that a past run can be asked as well.
+
+Not here: what was expected (``engine.rehearsals.expectations``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from engine import record
+from engine.record import Event, Run
+from engine.values import Plan
+
+
+class Turn(NamedTuple):
+    """One plan, and what became of it (a word of ``model.Ends``)."""
+
+    step: str
+    plan: Plan
+    ends: str
+
+
+def taken(run: Run) -> set[str]:
+    """Ids of the steps that were begun."""
+    return {event.step for event in run.events if isinstance(event, record.StepStarted)}
+
+
+def skipped(run: Run) -> dict[str, str]:
+    """Ids of the steps that were passed over → why, the last time."""
+    return {event.step: event.because for event in run.events if isinstance(event, record.StepSkipped)}
+
+
+def causes(run: Run) -> tuple[str, ...] | None:
+    """The causes of the last verdict, ranked; None when nothing was decided."""
+    verdicts = [event.verdict for event in run.events if isinstance(event, record.Decided)]
+    return tuple(cause.name for cause in verdicts[-1].causes) if verdicts else None
+
+
+def sentences(run: Run) -> list[str]:
+    """Everything that was told to people, in order."""
+    return [event.sentence for event in run.events if isinstance(event, record.Told)]
+
+
+def misses(run: Run) -> dict[str, str]:
+    """Probes that could not look → why."""
+    return {event.probe: event.problem for event in run.events if isinstance(event, record.ProbeMissed)}
+
+
+def turns(run: Run) -> list[Turn]:
+    """Every plan with what became of it, in order."""
+    places = [place for place, event in enumerate(run.events) if isinstance(event, record.Planned)]
+    found = []
+    for start, end in zip(places, [*places[1:], len(run.events)], strict=True):
+        planned = run.events[start]
+        assert isinstance(planned, record.Planned)  # noqa: S101 - chosen above
+        following = run.events[start + 1 : end]
+        found.append(Turn(planned.step, planned.plan, _ends(planned.plan, following)))
+    return found
+
+
+def _ends(plan: Plan, events: tuple[Event, ...]) -> str:
+    """What became of a plan, from what was recorded until the next one."""
+    if not plan.changes:
+        return "blocked" if plan.blocked else "nothing"
+    if any(isinstance(event, record.Would) for event in events):
+        return "would"
+    settled = [event for event in events if isinstance(event, record.Settled)]
+    if settled:
+        applied = {event.attempt for event in events if isinstance(event, record.Applied)}
+        last = settled[-1]
+        put_back = last.state in {"undone", "not-made"}
+        return "failed" if put_back and not applied else "undone" if put_back else last.state
+    for event in events:
+        if isinstance(event, record.Judged):
+            return "refused" if event.answer == "deny" else "waiting"
+    return "failed"
+
+
+def held_back(run: Run) -> Iterator[str]:
+    """Ids of the change steps of which a plan was refused, or waits for an answer."""
+    return (turn.step for turn in turns(run) if turn.ends in {"refused", "waiting"})

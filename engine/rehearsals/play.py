@@ -1,0 +1,73 @@
+"""One case, run by the real engine on the stage, in a journal that is thrown away.
+
+One promise: the same case gives the same run on any machine, and leaves nothing behind.
+
+Not here: comparing (``engine.rehearsals.expectations``), counting branches (``engine.rehearsals.coverage``).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from engine.catalog import Catalog
+from engine.clock import Cancel
+from engine.guarding.policy import Policy
+from engine.journal import Journal
+from engine.record import Run, Watcher
+from engine.rehearsals.cases import LoadedCase
+from engine.rehearsals.stage import Stage, StagedCatalog, StagedPeople
+from engine.running.runner import Order, run
+from engine.running.scene import Tools
+
+#: Who stands in the record of a rehearsal for whoever ran it.
+BY = "a REHEARSAL from recorded evidence"
+
+
+class Played(msgspec.Struct, frozen=True, kw_only=True):
+    """A case with the run that came of it."""
+
+    case: LoadedCase
+    run: Run
+
+
+def play(case: LoadedCase, catalog: Catalog, watcher: Watcher | None = None) -> Played:
+    """Run a case.
+
+    Args:
+        case: Checked.
+        catalog: The installed parts.
+        watcher: Is shown the run as it goes; the case answers in its place.
+    """
+    document = case.document
+    stage = Stage(case.looks, case.knobs, document.breaks)
+    guards: dict[str, Literal["deny", "ask"]] = document.guards
+    order = Order(
+        runbook=case.runbook.document,
+        text=case.runbook.text,
+        sha256=case.runbook.sha256,
+        directory=case.runbook.path.parent,
+        inputs=case.inputs,
+        target=case.target,
+        dry_run=document.dry_run,
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="runbook-rehearsal-") as thrown_away,
+        Journal.open(Path(thrown_away)) as journal,
+    ):
+        tools = Tools(
+            journal=journal,
+            parts=StagedCatalog(catalog, stage, guards),
+            policy=Policy(),
+            clock=stage.clock,
+            cancel=Cancel(),
+            find=lambda _ref: case.target,
+            watcher=StagedPeople(document.answers, watcher),
+            by=BY,
+            available_memory=lambda: case.available_bytes,
+            host=case.host,
+        )
+        return Played(case=case, run=run(order, tools))
