@@ -103,6 +103,19 @@ def memory_used(group: Group) -> int | None:
     return None if used is None else max(0, used - cache)
 
 
+def memory_kernel(group: Group) -> int | None:
+    """Of the bytes charged to one group, the kernel's: BPF maps, slab, stacks; None when it does not say.
+
+    v2 sums it itself from 5.18 on; before, the parts that it lists are summed (BPF maps made by vmalloc are
+    in none of them).
+    """
+    if group.version == 1:
+        return group.number("memory.kmem.usage_in_bytes")
+    stat = group.table("memory.stat")
+    parts = [stat[name] for name in ("slab", "kernel_stack", "pagetables", "percpu", "sock") if name in stat]
+    return stat.get("kernel", sum(parts) if parts else None)
+
+
 def oom_kills(group: Group) -> int | None:
     """Processes killed in one group for want of memory, so far; None when the kernel does not say."""
     return group.table("memory.events" if group.version == 2 else "memory.oom_control").get("oom_kill")

@@ -1,0 +1,1 @@
+"""What memory is made of and how it grows: the pure part of the probes of memory."""
