@@ -1,0 +1,199 @@
+"""What ``memory-growth`` reads from the case, by subject: heap, allocation sites, BPF maps, cgroup.
+
+Its promise: a number that was not measured is None here, so a rule has to say what it does without
+it. Bytes, bytes a second, shares from 0 to 1.
+
+Not here: what follows from the numbers (``memory_facts``).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.values import Case
+
+
+class Heap(msgspec.Struct, frozen=True, kw_only=True):
+    """Private anonymous memory of the processes; bytes, bytes a second, shares."""
+
+    anon: float | None
+    slope: float | None
+    low: float | None
+    high: float | None
+    growing: bool | None
+    grown: float | None
+    early: float | None
+    late: float | None
+    slowing: float | None
+    plateau: bool
+    bytes: float | None
+    free: float | None
+    free_share: float | None
+    read_share: float | None
+    peak: float | None
+
+
+class Sites(msgspec.Struct, frozen=True, kw_only=True):
+    """What is allocated and not freed: watched at the allocator, or told by the agent's own profile."""
+
+    watched: bool
+    growing: bool | None
+    per_s: float | None
+    survival: float | None
+    allocations: float | None
+    older_frees: float | None
+    site: str
+    site_share: float | None
+    site_per_s: float | None
+    profiled: bool
+    inuse: float | None
+
+
+class Maps(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory of the BPF maps, and the fullest map that refuses what does not fit."""
+
+    bytes: float | None
+    slope: float | None
+    growing: bool | None
+    top: str
+    top_slope: float | None
+    name: str
+    type: str
+    entries: float | None
+    most: float | None
+    fill: float | None
+    growth: float | None
+    new: float | None
+    gone: float | None
+    full_in: float | None
+    entry_bytes: float | None
+    preallocated: bool
+    evicts: bool
+    refused: float | None
+    stale: float | None
+    stale_low: float | None
+    stale_entries: float | None
+    checked: float | None
+    owners: float | None
+    live_owners: float | None
+    unused_s: float | None
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """The memory cgroup, the limit that is reached first, and kills."""
+
+    bytes: float | None
+    slope: float | None
+    growing: bool | None
+    kernel_slope: float | None
+    others: float | None
+    limit: float | None
+    left: float | None
+    limit_in: float | None
+    host: float | None
+    kills: float | None
+    killed: str
+    killed_ago: float | None
+
+
+def heap_of(case: Case) -> Heap:
+    """From the probe ``memory``."""
+    n = case.number
+    return Heap(
+        anon=n("memory.anon_bytes"),
+        slope=n("memory.slope_bytes_per_s"),
+        low=n("memory.slope_low"),
+        high=n("memory.slope_high"),
+        growing=_flag(case, "memory.growing"),
+        grown=n("memory.grown_bytes"),
+        early=n("memory.early_slope_bytes_per_s"),
+        late=n("memory.late_slope_bytes_per_s"),
+        slowing=n("memory.slowing"),
+        plateau=bool(n("memory.plateau")),
+        bytes=n("memory.heap_bytes"),
+        free=n("memory.heap_free_bytes"),
+        free_share=n("memory.heap_free_share"),
+        read_share=n("memory.heap_read_share"),
+        peak=n("memory.peak_bytes"),
+    )
+
+
+def sites_of(case: Case) -> Sites:
+    """The agent's own profile where it has one, the watched allocator otherwise."""
+    n = case.number
+    profiled = n("heap.inuse_bytes") is not None
+    own = "heap" if profiled and n("heap.growth_bytes_per_s") is not None else "alloc"
+    return Sites(
+        watched="alloc" in case.evidence,
+        growing=_flag(case, f"{own}.growing"),
+        per_s=n("heap.growth_bytes_per_s") if own == "heap" else n("alloc.outstanding_bytes_per_s"),
+        survival=n("alloc.survival_share"),
+        allocations=n("alloc.allocations_per_s"),
+        older_frees=n("alloc.older_frees_per_s"),
+        site=case.text(f"{own}.top_site") or "",
+        site_share=n(f"{own}.top_site_share"),
+        site_per_s=n(f"{own}.top_site_bytes_per_s"),
+        profiled=profiled,
+        inuse=n("heap.inuse_bytes"),
+    )
+
+
+def maps_of(case: Case) -> Maps:
+    """From the probes ``memory`` and ``map-fill``."""
+    n = case.number
+    return Maps(
+        bytes=n("memory.map_bytes"),
+        slope=n("memory.map_slope_bytes_per_s"),
+        growing=_flag(case, "memory.map_growing"),
+        top=case.text("memory.top_map") or "",
+        top_slope=n("memory.top_map_slope_bytes_per_s"),
+        name=case.text("maps.name") or "",
+        type=case.text("maps.type") or "",
+        entries=n("maps.entries"),
+        most=n("maps.max_entries"),
+        fill=n("maps.fill_share"),
+        growth=n("maps.growth_per_s"),
+        new=n("maps.new_keys_per_s"),
+        gone=n("maps.gone_keys_per_s"),
+        full_in=n("maps.full_in_s"),
+        entry_bytes=n("maps.entry_bytes"),
+        preallocated=bool(n("maps.preallocated")),
+        evicts=bool(n("maps.evicts")),
+        refused=n("maps.refused_per_s"),
+        stale=n("maps.stale_share"),
+        stale_low=n("maps.stale_low"),
+        stale_entries=n("maps.stale_entries"),
+        checked=n("maps.checked_entries"),
+        owners=n("maps.owners"),
+        live_owners=n("maps.live_owners"),
+        unused_s=n("maps.unused_s"),
+    )
+
+
+def group_of(case: Case) -> Group:
+    """From the probe ``memory``."""
+    n = case.number
+    return Group(
+        bytes=n("memory.cgroup_bytes"),
+        slope=n("memory.cgroup_slope_bytes_per_s"),
+        growing=_flag(case, "memory.cgroup_growing"),
+        kernel_slope=n("memory.cgroup_kernel_slope_bytes_per_s"),
+        others=n("memory.cgroup_others"),
+        limit=n("memory.limit_bytes"),
+        left=n("memory.left_bytes"),
+        limit_in=n("memory.limit_in_s"),
+        host=n("memory.host_available_bytes"),
+        kills=n("memory.oom_kills"),
+        killed=case.text("memory.oom_last_comm") or "",
+        killed_ago=n("memory.oom_last_ago_s"),
+    )
+
+
+def _flag(case: Case, path: str) -> bool | None:
+    value = case.number(path)
+    return None if value is None else bool(value)
+
+
+def first(case: Case, *paths: str) -> float | None:
+    """The first of several numbers that is known."""
+    return next((value for path in paths if (value := case.number(path)) is not None), None)
