@@ -20,10 +20,16 @@ _MEMORY_BYTES = 512 << 20
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
-    """One name for each address that was asked for, in the same order."""
+    """One name for each address that was asked for, in the same order.
+
+    Attributes:
+        cpu_s, peak_bytes: What the child took.
+    """
 
     user: tuple[str, ...] = ()
     kernel: tuple[str, ...] = ()
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
 
 
 def resolve(
@@ -42,4 +48,9 @@ def resolve(
         BccChild(interpreter(), request, memory_bytes=_MEMORY_BYTES, directory=Path(directory)) as child,
     ):
         found = child.answer(within_s)
-    return Names(user=tuple(found["user"]), kernel=tuple(found["kernel"]))
+    return Names(
+        user=tuple(found["user"]),
+        kernel=tuple(found["kernel"]),
+        cpu_s=found["cpu_s"],
+        peak_bytes=int(found["peak_bytes"]),
+    )

@@ -1,1 +1,1 @@
-"""Stacks: sampled, named, folded. What ``cpu-profile`` is made of, and what others who have stacks can use."""
+"""Stacks: sampled, named, folded: what ``cpu-profile`` is made of."""
