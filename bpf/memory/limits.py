@@ -16,6 +16,8 @@ from bpf.system.oom_kills import Kill
 from bpf.system.procfs import read_text
 from engine.values import Target
 
+#: Stands for "longer than anybody plans": nothing grows for certain.
+FOR_GOOD_S = 10 * 365 * 86_400.0
 _ALL = (
     "cgroup_bytes",
     "cgroup_slope_bytes_per_s",
@@ -92,6 +94,23 @@ def _first(limits: Sequence[Limit]) -> Readings:
     if first.in_s is None:
         return readings | missing("nothing grows towards the limit", "limit_in_s")
     return readings | {"limit_in_s": known(first.in_s, "s", first.source)}
+
+
+def lasting(found: Readings, target_slope: float) -> Readings:
+    """How long memory lasts: until the limit or, without one, until the host has none left.
+
+    Args:
+        found: What ``groups`` and ``host`` tell.
+        target_slope: The target's growth as far as it is certain, bytes/s; 0 for none.
+    """
+    times = [(FOR_GOOD_S, "nothing grows for certain")]
+    by_limit, available = (found[name].value for name in ("limit_in_s", "host_available_bytes"))
+    if isinstance(by_limit, int | float):
+        times.append((float(by_limit), "the limit, at the growth of its group"))
+    if isinstance(available, int | float) and target_slope > 0:
+        times.append((available / target_slope, "the host's memory, at the growth of the target"))
+    seconds, source = min(times)
+    return {"lasts_s": known(seconds, "s", source)}
 
 
 def last_kill(

@@ -160,6 +160,8 @@ def _evidence(
     slopes = sum(one.slope for one in (anon_growth, map_growth) if one and one.growing)
     tops = {one.path: limit for one in place.groups if (limit := cgroups.memory_limit(one)) is not None}
     own = place.groups[0].path if place.groups else None
+    around = {**limits.groups(seen, own, tops, slopes), **limits.host(place)}
+    lasting = limits.lasting(around, slopes) if anon_growth else missing(telling.TOO_SHORT, "lasts_s")
     return Evidence(
         probe=Memory.name,
         short=Memory.short,
@@ -169,8 +171,8 @@ def _evidence(
         readings={
             **anon,
             **maps,
-            **limits.groups(seen, own, tops, slopes),
-            **limits.host(place),
+            **around,
+            **lasting,
             **further,
         },
         series=_series(seen, own, times),

@@ -82,6 +82,11 @@ FIELDS: dict[str, Field] = {
     "limit_group": Field(help="the group that has it", type="text"),
     "left_bytes": Field(help="memory until then", unit="bytes"),
     "limit_in_s": Field(help="time until then at the present growth of that group", unit="s"),
+    "lasts_s": Field(
+        help="time until that limit or, without one, the host's memory is used up, at growth that is certain;"
+        " ten years when nothing grows for certain",
+        unit="s",
+    ),
     "host_available_bytes": Field(help="memory that the host has left (MemAvailable)", unit="bytes"),
     # ── kills ──
     "oom_kills": Field(help="processes of its cgroup killed for want of memory, ever"),
