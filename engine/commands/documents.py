@@ -59,13 +59,13 @@ def show(runbook: RunbookName, as_json: Json = False) -> None:
     if as_json:
         emit(loaded.document)
     else:
-        typer.echo("\n".join(describe(loaded.document, catalog.installed())))
+        typer.echo("\n".join(describe(loaded.document, catalog.installed(), loaded.path.parent)))
 
 
 @app.command(epilog="Example: runbook check runbooks/*.yaml")
 def check(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE…", help="Runbooks, agent profiles or policies.")
+        list[str], typer.Argument(metavar="FILE…", help="Runbooks, cases, agent profiles or policies.")
     ],
     as_json: Json = False,
 ) -> None:
@@ -92,8 +92,8 @@ def _complaints(name: str) -> list[str]:
     """All that is wrong with one document, whichever kind it is."""
     try:
         path = loader.find(name)
-        kind = re.search(rb"^(runbook|profile|policy):", loader.read_bytes(path), re.MULTILINE)
-        return _judge(path, kind[1].decode() if kind else "")
+        kinds = re.findall(rb"^(case|runbook|profile|policy):", loader.read_bytes(path), re.MULTILINE)
+        return _judge(path, "case" if b"case" in kinds else kinds[0].decode() if kinds else "")
     except DocumentError as error:
         return list(error.complaints)
     except RunbookError as error:
@@ -114,6 +114,10 @@ def _judge(path: Path, kind: str) -> list[str]:
         from engine.guarding import policy  # noqa: PLC0415
 
         policy.load(path)
+    elif kind == "case":
+        from engine.rehearsals import cases  # noqa: PLC0415
+
+        cases.load(path, catalog.installed())
     else:
         from engine.language.check import check as findings  # noqa: PLC0415
 
@@ -123,9 +127,11 @@ def _judge(path: Path, kind: str) -> list[str]:
 
 @app.command(epilog="Example: runbook schema > runbook.schema.json")
 def schema(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="runbook, profile or policy.")] = "runbook",
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="runbook, profile, policy or case.")
+    ] = "runbook",
 ) -> None:
-    """Print the JSON Schema of runbooks and profiles, for editors."""
+    """Print the JSON Schema of runbooks, profiles and cases, for editors."""
     from engine.language.schema import as_json  # noqa: PLC0415
     from engine.language.schema import schema as build  # noqa: PLC0415
 

@@ -8,7 +8,7 @@ from engine.errors import UnknownName
 from engine.language import loader, schema
 from tests.engine.parts import GOOD
 
-PLACES = {"runbook": "runbook.schema.json", "profile": "profile.schema.json"}
+PLACES = {"runbook": "runbook.schema.json", "profile": "profile.schema.json", "case": "case.schema.json"}
 
 
 def validator(kind):
@@ -31,6 +31,8 @@ def test_what_the_loader_takes_the_schema_takes():
     validator("runbook").validate(yaml.safe_load(GOOD))
     for path in loader.shipped().glob("agents/*.yaml"):
         validator("profile").validate(yaml.safe_load(path.read_text()))
+    for path in loader.shipped().glob("rehearsals/*/*.yaml"):
+        validator("case").validate(yaml.safe_load(path.read_text()))
 
 
 @pytest.mark.parametrize(

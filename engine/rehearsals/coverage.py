@@ -1,0 +1,158 @@
+"""Which ways through a runbook its rehearsals went, and which none of them did.
+
+A branch is a way that the document itself forks: the goal that holds at once or not, a ``when``,
+a change that is made or held back, a ``check``, a case of an inline ``decide``, a way to the end.
+What happens inside a part (a diagnosis, a plan) is the part's own tests' to cover.
+
+Not here: running (``engine.rehearsals.suite``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from engine import record
+from engine.language.loader import LoadedRunbook
+from engine.language.model import Change, Check, Look, Runbook, Stop, Wait
+from engine.record import Run
+from engine.rehearsals import happened
+from engine.rehearsals.steps import Placed, placed
+
+#: Step id ("goal", or "end" for the end of the steps), and which way.
+Key = tuple[str, str]
+#: Outcomes that are said of steps that were gone through to their end.
+_GOOD = {"healthy", "fixed", "mitigated"}
+
+
+class Branch(msgspec.Struct, frozen=True):
+    """One way, with its place in the runbook's file."""
+
+    where: str
+    what: str
+    reached: bool
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """How much of a runbook its cases have gone through."""
+
+    runbook: str
+    file: str
+    branches: tuple[Branch, ...]
+
+    @property
+    def reached(self) -> int:
+        """Number of branches that some case went."""
+        return sum(branch.reached for branch in self.branches)
+
+    @property
+    def percent(self) -> float:
+        """Share of them, 0 to 100."""
+        return 100.0 * self.reached / len(self.branches) if self.branches else 100.0
+
+
+def coverage(loaded: LoadedRunbook, runs: Iterable[Run]) -> Coverage:
+    """Which branches of a runbook these runs of it went."""
+    gone: set[Key] = set()
+    for run in runs:
+        gone |= set(_gone(loaded.document, run))
+    branches = tuple(
+        Branch(loaded.where(path), what, key in gone) for key, path, what in _branches(loaded.document)
+    )
+    return Coverage(loaded.document.runbook, loaded.source.file, branches)
+
+
+# ── what there is ───────────────────────────────────────────────────────────────
+
+
+def _branches(runbook: Runbook) -> Iterator[tuple[Key, str, str]]:
+    """Key, place and words of every branch."""
+    if runbook.goal is not None:
+        yield ("goal", "holds"), "goal.until", "the goal holds at once"
+        yield ("goal", "fails"), "goal.until", "the goal does not hold at first"
+    for one in placed(runbook):
+        for way, path in _ways(one):
+            yield (one.step.id, way), path, f"step {one.title}: {way}"
+    last = runbook.steps[-1] if runbook.steps else None
+    if isinstance(last, Stop) and not last.when:
+        return
+    if runbook.goal is None:
+        yield ("end", "reached"), "steps", "the end of the steps"
+        return
+    yield ("end", "holds"), "goal", "the end of the steps, with the goal reached"
+    yield ("end", "fails"), "goal", "the end of the steps, with the goal not reached"
+
+
+def _ways(one: Placed) -> Iterator[tuple[str, str]]:
+    """The ways of one step, each with the place that decides."""
+    step, path = one
+    yield from ((way, path) for way in _own_ways(step))
+    if step.when:
+        yield "skipped", f"{path}.when"
+    if step.on_failure != "stop":
+        yield "fails, and the run goes on", f"{path}.on_failure"
+    for place, case in enumerate(getattr(step, "cases", ())):
+        yield f"names {case.cause}", f"{path}.cases[{place}]"
+
+
+def _own_ways(step: Any) -> tuple[str, ...]:  # noqa: ANN401 - any step
+    if isinstance(step, Change):
+        return "made", "held back"
+    if isinstance(step, Check):
+        return "holds", "does not hold"
+    if isinstance(step, Wait) and step.until:
+        return "in time", "in vain"
+    return "taken", *(("by a fallback",) if isinstance(step, Look) and step.fallback else ())
+
+
+# ── what was gone ───────────────────────────────────────────────────────────────
+
+
+def _gone(runbook: Runbook, run: Run) -> Iterator[Key]:
+    """The branches that one run went."""
+    taken, skipped = happened.taken(run), happened.skipped(run)
+    yield from ((step, "taken") for step in taken)
+    yield from ((step, "skipped") for step in skipped)
+    for turn in happened.turns(run):
+        if turn.ends in {"refused", "waiting"}:
+            yield turn.step, "held back"
+        elif turn.plan.changes:
+            yield turn.step, "made"
+    for event in run.events:
+        yield from _of(event)
+    begun = bool((taken | set(skipped)) - {"goal"})
+    yield "goal", "fails" if begun else "holds"
+    if begun and not _ended_early(runbook, run):
+        yield "end", "reached"
+        yield "end", "holds" if run.head.outcome in _GOOD else "fails"
+
+
+def _of(event: record.Event) -> Iterator[Key]:
+    """The branch that one event tells of."""
+    if isinstance(event, record.Told):
+        yield event.step, "does not hold" if event.level == "error" else "holds"
+        yield event.step, "in vain" if event.sentence.startswith("waited in vain") else "in time"
+        if event.level == "warning" and event.sentence.endswith("; going on"):
+            yield event.step, "fails, and the run goes on"
+    elif isinstance(event, record.Decided):
+        yield from ((event.step, f"names {cause.name}") for cause in event.verdict.causes)
+    elif isinstance(event, record.ProbeMissed) and event.fallback:
+        yield event.step, "by a fallback"
+
+
+def _ended_early(runbook: Runbook, run: Run) -> bool:
+    """Whether a step, a failure or a signal ended the run before the end of its steps."""
+    if run.head.outcome in {"failed", "interrupted"}:
+        return True
+    taken = happened.taken(run)
+    refused = {
+        event.step for event in run.events if isinstance(event, record.Told) and event.level == "error"
+    }
+    for one in placed(runbook):
+        if isinstance(one.step, Stop) and one.step.id in taken:
+            return True
+        if isinstance(one.step, Check) and one.step.id in refused:
+            return True
+    return False
