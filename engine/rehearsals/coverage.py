@@ -122,7 +122,8 @@ def _gone(runbook: Runbook, run: Run) -> Iterator[Key]:
             yield turn.step, "made"
     for event in run.events:
         yield from _of(event)
-    begun = bool((taken | set(skipped)) - {"goal"})
+    first = next((event for event in run.events if isinstance(event, record.GoalMeasured)), None)
+    begun = not (first and first.holds) if runbook.goal else True
     yield "goal", "fails" if begun else "holds"
     if begun and not _ended_early(runbook, run):
         yield "end", "reached"
