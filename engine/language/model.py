@@ -89,6 +89,7 @@ class Goal(_Part, frozen=True, kw_only=True):
         until: The condition that must hold.
         hold: For how long it must hold without a break before the run is called fixed.
         timeout: The longest that holding it may take.
+        explain: Look and decide even when it holds at once: why things are as they are.
     """
 
     probes: Names = field(name="look")
@@ -96,6 +97,7 @@ class Goal(_Part, frozen=True, kw_only=True):
     until: Expression
     hold: Seconds = 0.0
     timeout: Seconds | None = None
+    explain: bool = False
 
 
 class Retry(_Part, frozen=True, kw_only=True):

@@ -75,10 +75,16 @@ def _holding(scene: Scene, names: str, leased: bool) -> End:
     seen = f"{goal.condition}, held for {span(goal.held_s)}" if goal else ""
     if not names:
         why = "nothing that was tried is in force" if scene.touched else "nothing was changed"
-        return "healthy", f"The goal holds: {seen}; {why}."
+        return "healthy", f"The goal holds: {seen}; {why}.{_explained(scene)}"
     if leased:
         return "mitigated", f"Mitigated for a time by {names}: {seen}.{_cause(scene)}"
     return "fixed", f"Fixed by {names}: {seen}.{_cause(scene)}"
+
+
+def _explained(scene: Scene) -> str:
+    """What the runbook's diagnosis says of a goal that holds."""
+    said = [verdict.sentence for verdict in scene.verdicts.values() if verdict.sentence]
+    return f" {said[-1]}" if said else ""
 
 
 def _held_back(scene: Scene) -> End | None:

@@ -127,6 +127,8 @@ def _flow(scene: Scene) -> End:
         first = goal.hold(scene, goal.measure(scene, "before"))
         steps.stop_if_asked(scene)
         if first.holds:
+            if scene.runbook.goal.explain:
+                steps.explain(scene)
             return conclude(scene)
     hands = Rehearsal() if scene.head.dry_run else Hands()
     ended = steps.walk(scene, hands)

@@ -149,6 +149,23 @@ def _wanted(step: Step, scene: Scene) -> bool:
     return bool(tested.holds)
 
 
+def explain(scene: Scene) -> None:
+    """The steps before the first change that only look and decide: the goal holds, and it is asked why."""
+    for step in scene.runbook.steps:
+        if isinstance(step, Change | Try):
+            return
+        stop_if_asked(scene)
+        if not isinstance(step, Look | Decide) or not _wanted(step, scene):
+            continue
+        scene.note(StepStarted(at=scene.now, step=step.id, title=step.title, action=_verb(step)))
+        try:
+            _look(step, scene) if isinstance(step, Look) else _decide(step, scene)
+        except (JournalUnavailable, Interrupted):
+            raise
+        except RunbookError as error:
+            scene.warn(f"{step.title} failed: {error.problem}", step=step.id, fix=error.fix)
+
+
 def _retried(step: Step, scene: Scene, work: Callable[[], End | None]) -> End | None:
     """Try again on failure, as the step says, as long as nothing has been changed."""
     if step.retry is None:
