@@ -72,7 +72,7 @@ def of_run(run: record.Run) -> Iterator[Entry]:
     target = f"{head.target or '-'} ({head.target_ref})" if head.target_ref else head.target or "-"
     kind = "dry-run" if head.dry_run else "run"
     yield _entry(run, head.started_at, kind, head.runbook, target, state=run.state, by=head.by)
-    for proposal in story.proposals:
+    for proposal in (one for one in story.proposals if not one.run):
         yield from _of_proposal(run, proposal)
     for event in run.events:
         if isinstance(event, record.Resumed):

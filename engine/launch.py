@@ -24,7 +24,8 @@ from engine.guarding import policy
 from engine.journal import Journal, locks
 from engine.language import expressions, inputs, loader, scope
 from engine.language.check import require
-from engine.language.model import Change, Look, Runbook, Try
+from engine.language.loader import LoadedRunbook
+from engine.language.model import Call, Change, Look, Runbook, all_steps
 from engine.record import Run, Watcher
 from engine.running.leases import end_leases, keep_leases
 from engine.running.runner import Order, run
@@ -68,7 +69,7 @@ def launch(wish: Wish, watcher: Watcher) -> Run:
     runbook = loaded.document
     given = inputs.resolve(runbook, dict(wish.inputs))
     with tools(wish, watcher) as everything:
-        found = _target(wish, runbook, parts, given)
+        found = _target(wish, loaded, parts, given)
         order = Order(
             runbook=runbook,
             text=loaded.text,
@@ -139,23 +140,27 @@ def tools(wish: Wish, watcher: Watcher | None = None) -> Iterator[Tools]:
 
 
 def _target(
-    wish: Wish, runbook: Runbook, parts: catalog.Catalog, given: Mapping[str, Setting]
+    wish: Wish, loaded: LoadedRunbook, parts: catalog.Catalog, given: Mapping[str, Setting]
 ) -> Target | None:
     """The agent that is meant; None for a runbook that is about the host."""
-    name = wish.target
+    name, runbook = wish.target, loaded.document
     if runbook.target and not name and wish.pid is None:
         name = str(expressions.render(runbook.target, scope.names(inputs=given)))
-    if name or wish.pid is not None or _needs_target(runbook, parts):
+    if name or wish.pid is not None or _needs_target(runbook, parts, loaded.path.parent):
         return targets.on_this_host().find(name or None, wish.pid)
     return None
 
 
-def _needs_target(runbook: Runbook, parts: catalog.Catalog) -> bool:
-    """Whether some step looks at an agent or may change one."""
+def _needs_target(runbook: Runbook, parts: catalog.Catalog, directory: Path) -> bool:
+    """Whether some step looks at an agent or may change one, or a called runbook's does."""
     probes = set(runbook.goal.probes) if runbook.goal else set()
-    for step in runbook.steps:
-        if isinstance(step, Change | Try):
+    for step in all_steps(runbook.steps):
+        if isinstance(step, Change):
             return True
         if isinstance(step, Look):
             probes |= set(step.probes)
+        if isinstance(step, Call) and not step.target:
+            other = loader.called(step.runbook, directory)
+            if _needs_target(other.document, parts, other.path.parent):
+                return True
     return any(parts.probe(name).needs_target for name in probes)

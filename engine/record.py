@@ -50,6 +50,8 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
         directory: Where relative paths in the runbook start.
         inputs: As given and defaulted, typed.
         by: ``root (sudo: anna)``, or the alert that asked.
+        called_by: Id of the run that called it; empty for one that somebody started. The id of a
+            called run is its caller's, a full stop and a number.
         signal: 1, 2 or 15 when interrupted by it; the exit code is then 128 + signal.
         pid, boot_id: Of the engine that works or worked on it; for display only.
     """
@@ -70,6 +72,7 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     sentence: str = ""
     by: str = ""
+    called_by: str = ""
     host: str = ""
     kernel: str = ""
     engine: str = ""
@@ -224,6 +227,22 @@ class Told(_Event, frozen=True, kw_only=True, tag="told"):
     fix: str = ""
 
 
+class Called(_Event, frozen=True, kw_only=True, tag="called"):
+    """On disk before another runbook begins: its run will bear this id."""
+
+    run: str
+    runbook: str
+
+
+class Returned(_Event, frozen=True, kw_only=True, tag="returned"):
+    """A called runbook has ended; its own run tells the rest."""
+
+    run: str
+    runbook: str
+    outcome: Outcome
+    sentence: str
+
+
 class Ended(_Event, frozen=True, kw_only=True, tag="ended"):
     """The run is over. ``cost``: what it cost this machine in all; ``signal``: what stopped it, or 0."""
 
@@ -256,6 +275,8 @@ Event = (
     | Compared
     | Settled
     | Told
+    | Called
+    | Returned
     | Ended
     | Resumed
 )
@@ -265,6 +286,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A whole run, as the journal tells it.
 
     Attributes:
+        called: The runs of the runbooks that it called, in order.
         state: ``running`` (its lock is held), ``interrupted`` (unfinished and nobody works on
             it), ``ended``.
     """
@@ -272,6 +294,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     head: RunHead
     events: tuple[Event, ...] = ()
     state: Literal["running", "interrupted", "ended"] = "ended"
+    called: tuple[Run, ...] = ()
 
 
 class Watcher(Protocol):

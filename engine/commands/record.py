@@ -63,7 +63,8 @@ def _undone(run: Run, journal: Journal) -> bool:
     """Whether what a run had changed for the better was taken back after it."""
     if run.head.outcome not in {"fixed", "mitigated"}:
         return False
-    return all(one.state in {"undone", "not-made"} for one in journal.attempts(run.head.id))
+    runs = [run.head.id, *journal.called_by(run.head.id)]
+    return all(one.state in {"undone", "not-made"} for name in runs for one in journal.attempts(name))
 
 
 def _row(run: Run, *, undone: bool) -> dict[str, object]:
@@ -81,6 +82,7 @@ def _row(run: Run, *, undone: bool) -> dict[str, object]:
         "ended_at": text.moment(head.ended_at),
         "took": took,
         "dry_run": head.dry_run,
+        "called_by": head.called_by,
         "sentence": head.sentence,
     }
 

@@ -29,6 +29,7 @@ from engine.record import (
     Ended,
     Event,
     Intended,
+    Resumed,
     Run,
     RunHead,
     Settled,
@@ -181,16 +182,9 @@ class Journal:
             self._db.execute(tables.APPLY_ATTEMPT, (log.number, event.attempt))
         elif isinstance(event, Settled):
             self._db.execute(tables.SETTLE_ATTEMPT, (event.state, event.at, log.number, event.attempt))
-        elif isinstance(event, Ended):
+        elif isinstance(event, Ended | Resumed):
             (head,) = self._db.execute(tables.HEAD_BY_NUMBER, (log.number,)).fetchone()
-            ended = msgspec.structs.replace(
-                head_of(head),
-                ended_at=event.at,
-                outcome=event.outcome,
-                sentence=event.sentence,
-                signal=event.signal,
-            )
-            self._db.execute(tables.END_RUN, (encode(ended), log.number))
+            self._db.execute(tables.END_RUN, (encode(tables.head_after(head_of(head), event)), log.number))
 
     # ── reading ─────────────────────────────────────────────────────────────────
 
@@ -211,7 +205,14 @@ class Journal:
             number, head = self._find(wanted)
             bodies = self._db.execute(tables.EVENTS_OF_RUN, (number,)).fetchall()
         events = tuple(event for (body,) in bodies if not isinstance(event := decode(body), Begun))
-        return self._run(head_of(head), events)
+        found = self._run(head_of(head), events)
+        children = [one for one in self.called_by(found.head.id) if one.rpartition(".")[0] == found.head.id]
+        return msgspec.structs.replace(found, called=tuple(self.run(one) for one in children))
+
+    def called_by(self, run: str) -> list[str]:
+        """Ids of all runs that a run called, those that they called included, oldest first."""
+        with explained(self.directory):
+            return [name for (name,) in self._db.execute(tables.CALLED_BY, (run,))]
 
     def attempts(
         self, run: str | None = None, *, since: float = 0.0, target_ref: str | None = None
@@ -252,7 +253,7 @@ class Journal:
             if row is None:
                 raise UsageError("the journal holds no run yet", fix="runbook run NAME")
             return row[0], row[1]
-        rows = self._db.execute(tables.RUNS_BY_PREFIX, (wanted, wanted)).fetchall()
+        rows = self._db.execute(tables.RUNS_BY_PREFIX, (wanted,)).fetchall()
         exact = [row for row in rows if row[2] == wanted]
         if len(rows) == 1 or exact:
             row = exact[0] if exact else rows[0]

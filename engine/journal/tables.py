@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.journal.chain import Damage
-from engine.record import Applied, ChangeState, Ended, Intended, RunHead, Settled
+from engine.record import Applied, ChangeState, Ended, Intended, Resumed, RunHead, Settled
 
 if TYPE_CHECKING:
     import sqlite3
@@ -59,8 +59,15 @@ END_RUN = "UPDATE runs SET head = ? WHERE number = ?"
 HEAD_BY_NUMBER = "SELECT head FROM runs WHERE number = ?"
 RUN_BY_ID = "SELECT number, head FROM runs WHERE id = ?"
 RUNS = "SELECT head FROM runs ORDER BY started_at DESC, number DESC LIMIT ?"
-LAST_RUN = "SELECT number, head FROM runs ORDER BY started_at DESC, number DESC LIMIT 1"
-RUNS_BY_PREFIX = "SELECT number, head, id FROM runs WHERE substr(id, 1, length(?)) = ? ORDER BY id LIMIT 20"
+#: A called run's id holds a full stop: it is meant only where it is named itself.
+LAST_RUN = (
+    "SELECT number, head FROM runs WHERE instr(id, '.') = 0 ORDER BY started_at DESC, number DESC LIMIT 1"
+)
+RUNS_BY_PREFIX = (
+    "SELECT number, head, id FROM runs WHERE substr(id, 1, length(?1)) = ?1 "
+    "AND (instr(id, '.') = 0 OR instr(?1, '.') > 0) ORDER BY id LIMIT 20"
+)
+CALLED_BY = "SELECT id FROM runs WHERE substr(id, 1, length(?1) + 1) = ?1 || '.' ORDER BY number"
 
 ADD_ATTEMPT = (
     "INSERT INTO attempts (run, number, seq, target, remediation, intended_at, lease_until) "
@@ -109,14 +116,8 @@ def disagreements(db: sqlite3.Connection, decode: Callable[[bytes], object]) -> 
         event = decode(body)
         if isinstance(head := getattr(event, "head", None), RunHead):
             heads[run] = head
-        elif isinstance(event, Ended) and run in heads:
-            heads[run] = msgspec.structs.replace(
-                heads[run],
-                ended_at=event.at,
-                outcome=event.outcome,
-                sentence=event.sentence,
-                signal=event.signal,
-            )
+        elif isinstance(event, Ended | Resumed) and run in heads:
+            heads[run] = head_after(heads[run], event)
         elif isinstance(event, Intended):
             states[run, event.attempt] = "intended"
         elif isinstance(event, Applied):
@@ -134,6 +135,17 @@ def disagreements(db: sqlite3.Connection, decode: Callable[[bytes], object]) -> 
     if dict(_states(db)) != states:
         found.append(Damage(seq=0, what="head", sentence="the table of changes was altered"))
     return found
+
+
+def head_after(head: RunHead, event: Ended | Resumed) -> RunHead:
+    """A run's head once it has ended; or once a run that waited is gone on with."""
+    if isinstance(event, Ended):
+        return msgspec.structs.replace(
+            head, ended_at=event.at, outcome=event.outcome, sentence=event.sentence, signal=event.signal
+        )
+    if event.doing != "resume":
+        return head
+    return msgspec.structs.replace(head, ended_at=None, outcome=None, sentence="", signal=0)
 
 
 def _head(text: bytes) -> RunHead | None:

@@ -18,10 +18,11 @@ import msgspec
 
 from engine.catalog import Catalog
 from engine.errors import DocumentError, ExpressionError
-from engine.language import scope
+from engine.language import calls, loader, scope
 from engine.language.findings import Finding, Findings, hint
 from engine.language.loader import LoadedRunbook
 from engine.language.model import (
+    Call,
     Change,
     Check,
     Decide,
@@ -34,17 +35,26 @@ from engine.language.model import (
     Trigger,
     Try,
     Wait,
+    all_steps,
 )
 from engine.language.shapes import LIST, NUMBER, TEXT, Shape
 from engine.language.syntax import parse
 
 _MATCHER = re.compile(r'\s*[a-zA-Z_][a-zA-Z0-9_]*\s*(=~|!~|!=|=)\s*"(?:[^"\\]|\\.)*"\s*')
 _MAPPING = Shape("record", open=True)
+_CALLED = Shape("record", dict.fromkeys(scope.CALLED, TEXT))
 
 
-def check(loaded: LoadedRunbook, catalog: Catalog) -> tuple[Finding, ...]:
-    """Everything that can be said against a runbook before it runs, in the order of its text."""
+def check(loaded: LoadedRunbook, catalog: Catalog, *, above: tuple[str, ...] = ()) -> tuple[Finding, ...]:
+    """Everything that can be said against a runbook before it runs, in the order of its text.
+
+    Args:
+        loaded: The runbook.
+        catalog: The parts that it may name.
+        above: The names of the runbooks that call it, the outermost first.
+    """
     checker = _Checker(loaded, catalog)
+    checker.above = (*above, loaded.document.runbook)
     checker.run()
     return tuple(sorted(checker.findings))
 
@@ -63,18 +73,26 @@ def require(loaded: LoadedRunbook, catalog: Catalog) -> tuple[Finding, ...]:
 
 
 def given_names(runbook: Runbook, catalog: Catalog) -> tuple[str, ...]:
-    """The names of all evidence and verdicts that some step or the goal may give."""
+    """The names of all evidence, verdicts and results that some step or the goal may give."""
     names: dict[str, None] = {}
-    looks: list[Goal | Look] = [step for step in runbook.steps if isinstance(step, Look)]
+    every = list(all_steps(runbook.steps))
+    looks: list[Goal | Look] = [step for step in every if isinstance(step, Look)]
     for look in [runbook.goal, *looks] if runbook.goal else looks:
         for probe in (*look.probes, *getattr(look, "fallback", ())):
             names[getattr(look, "label", "") or catalog.probe(probe).short] = None
-    names |= {step.label: None for step in runbook.steps if isinstance(step, Decide)}
+    names |= {step.label: None for step in every if isinstance(step, Decide)}
+    names |= {step.word: None for step in every if isinstance(step, Call)}
     return tuple(names)
 
 
 class _Checker(Findings):
-    """Goes through one runbook from top to bottom."""
+    """Goes through one runbook from top to bottom.
+
+    Attributes:
+        above: The names of the runbooks that lead here, this one's last.
+    """
+
+    above: tuple[str, ...] = ()
 
     def run(self) -> None:
         """Check all of it."""
@@ -150,6 +168,8 @@ class _Checker(Findings):
             self.template(step.sentence, f"{path}.tell")
         elif isinstance(step, Stop):
             self._stop(step, path, index)
+        elif isinstance(step, Call):
+            self._call(step, path)
 
     def _common(self, step: Any, path: str, allowed: Iterable[str]) -> None:  # noqa: ANN401 - any step
         self.condition(step.when, f"{path}.when")
@@ -176,6 +196,36 @@ class _Checker(Findings):
         self.options(step.options, self.probe_options((*step.probes, *step.fallback)), f"{path}.with")
 
     def _decide(self, step: Decide, path: str) -> None:
+        if step.cases:
+            self._cases(step, path)
+            causes = tuple(case.cause for case in step.cases)
+        else:
+            causes = self._diagnosis(step, path)
+        if step.label in self.reserved:
+            self.error(f"{path}.as", f"{step.label!r} means something else already")
+        fields = {
+            **dict.fromkeys(scope.CAUSE, TEXT),
+            "confidence": NUMBER,
+            "explains": NUMBER,
+            "ranked": LIST,
+        }
+        self.names[step.label] = Shape("record", fields, words=causes)
+
+    def _cases(self, step: Decide, path: str) -> None:
+        """Causes written in the runbook itself."""
+        if step.evidence:
+            self.error(f"{path}.from", "cases name what they read themselves (leave from out)")
+        for index, case in enumerate(step.cases):
+            at = f"{path}.cases[{index}]"
+            self.condition(case.when, f"{at}.when")
+            for field in ("sentence", "settles", "fix"):
+                self.template(getattr(case, field), f"{at}.{field}")
+            for name, facts in (("for", case.speaks_for), ("against", case.speaks_against)):
+                for number, fact in enumerate(facts):
+                    self.template(fact, f"{at}.{name}[{number}]")
+
+    def _diagnosis(self, step: Decide, path: str) -> tuple[str, ...]:
+        """A diagnosis; gives the causes that it can name."""
         part = self.part("diagnosis", step.diagnosis, f"{path}.decide")
         for index, name in enumerate(step.evidence):
             if name not in self.names or name in self.reserved:
@@ -188,16 +238,18 @@ class _Checker(Findings):
             self.warn(
                 f"{path}.decide", f"{step.diagnosis} also reads {', '.join(unseen)}: look with it before"
             )
-        if step.label in self.reserved:
-            self.error(f"{path}.as", f"{step.label!r} means something else already")
-        causes = tuple(getattr(part, "causes", ()))
-        fields = {
-            **dict.fromkeys(scope.CAUSE, TEXT),
-            "confidence": NUMBER,
-            "explains": NUMBER,
-            "ranked": LIST,
-        }
-        self.names[step.label] = Shape("record", fields, words=causes)
+        return tuple(getattr(part, "causes", ()))
+
+    def _call(self, step: Call, path: str) -> None:
+        self.template(step.target, f"{path}.target")
+        self.settings(step.inputs, f"{path}.with")
+        calls.check_call(self, step, path, self.above, loader.called, self._judge)
+        if self.names.get(step.word, _CALLED) is not _CALLED:
+            self.error(f"{path}.as", f"{step.word!r} means something else already (write as: another_word)")
+        self.names[step.word] = _CALLED
+
+    def _judge(self, other: LoadedRunbook, above: tuple[str, ...]) -> tuple[Finding, ...]:
+        return check(other, self.catalog, above=above)
 
     def _change(self, step: Change, path: str) -> None:
         part = self.part("remediation", step.remediation, f"{path}.change")

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from engine import text
 from engine.catalog import Catalog
 from engine.errors import RunbookError
-from engine.language.model import Change, Decide, Look, Runbook, Step, Try
+from engine.language import loader
+from engine.language.model import Call, Change, Decide, Look, Runbook, all_steps
 from engine.values import Risk
 
 _INPUT = re.compile(r"\{\{\s*inputs\.(\w+)\s*\}\}")
 _ORDER: tuple[Risk, ...] = ("low", "medium", "high")
 
 
-def describe(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
-    """Lines for people."""
+def describe(runbook: Runbook, catalog: Catalog, directory: Path = Path()) -> Iterator[str]:
+    """Lines for people; ``directory`` is the runbook's own, where those that it calls may lie."""
     yield f"{runbook.runbook}  (version {runbook.version})"
     if runbook.summary:
         yield f"  {text.plain(runbook.summary)}"
@@ -31,6 +33,7 @@ def describe(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
     yield from _looks(runbook, catalog)
     yield from _decides(runbook, catalog)
     yield from _changes(runbook, catalog)
+    yield from _calls(runbook, catalog, directory, (runbook.runbook,))
     if runbook.triggers:
         yield "\nstarted by the alerts"
         yield from (f"  {one.alert}  {' '.join(one.matchers)}" for one in runbook.triggers)
@@ -55,7 +58,10 @@ def _inputs(runbook: Runbook) -> Iterator[str]:
 def _looks(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
     goal = runbook.goal.probes if runbook.goal else ()
     probes = dict.fromkeys(
-        [*goal, *(name for step in runbook.steps if isinstance(step, Look) for name in step.probes)]
+        [
+            *goal,
+            *(name for step in all_steps(runbook.steps) if isinstance(step, Look) for name in step.probes),
+        ]
     )
     if probes:
         yield "\nlooks at"
@@ -64,16 +70,19 @@ def _looks(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
 
 
 def _decides(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
-    for step in runbook.steps:
-        if isinstance(step, Decide):
+    for step in all_steps(runbook.steps):
+        if isinstance(step, Decide) and step.cases:
+            yield f"\ndecides {step.diagnosis} by its own cases"
+            yield from (f"  {case.cause:<26} when {case.when}" for case in step.cases)
+        elif isinstance(step, Decide):
             yield f"\ndecides with {step.diagnosis}, which tells apart"
             yield from (f"  {name:<26} {words}" for name, words in _causes(catalog, step.diagnosis).items())
 
 
 def _changes(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
-    changes = list(_all_changes(runbook.steps))
+    changes = [step for step in all_steps(runbook.steps) if isinstance(step, Change)]
     if not changes:
-        yield "\nmay change\n  nothing"
+        yield "\nmay change\n  nothing" + (" itself" if _called(runbook) else "")
         return
     yield "\nmay change, in this order; each only if the guards and the policy agree"
     for number, change in enumerate(changes, 1):
@@ -83,12 +92,28 @@ def _changes(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
         yield from (f"     {words}" for words in (summary, change.when and f"when {change.when}") if words)
 
 
-def _all_changes(steps: tuple[Step, ...]) -> Iterator[Change]:
-    for step in steps:
-        if isinstance(step, Change):
-            yield step
-        elif isinstance(step, Try):
-            yield from step.rungs
+def _called(runbook: Runbook) -> list[Call]:
+    return [step for step in all_steps(runbook.steps) if isinstance(step, Call)]
+
+
+def _calls(runbook: Runbook, catalog: Catalog, directory: Path, above: tuple[str, ...]) -> Iterator[str]:
+    """Each called runbook with what it may change, and what those that it calls may."""
+    for step in _called(runbook):
+        when = f" when {step.when}" if step.when else ""
+        yield f"\nmay hand over to {step.runbook}{when}"
+        if step.runbook in above:
+            yield "  ! it would go in circles"
+            continue
+        try:
+            other = loader.called(step.runbook, directory)
+        except RunbookError as error:
+            yield f"  ! {text.plain(error.problem.splitlines()[0])}"
+            continue
+        inner = other.document
+        yield from (f"  {line}" for line in (text.plain(inner.summary),) if line)
+        for change in (one for one in all_steps(inner.steps) if isinstance(one, Change)):
+            yield f"  may change {change.remediation:<18} risk {risk(change, catalog)}"
+        yield from _calls(inner, catalog, other.path.parent, (*above, inner.runbook))
 
 
 def risk(change: Change, catalog: Catalog) -> str:

@@ -122,6 +122,11 @@ class Findings:
                 self.error(f"{path}.{name}", f"{value!r} is no duration (write it without quotes: 10s)")
             self._value(value, f"{path}.{name}")
 
+    def settings(self, given: Mapping[str, Setting], path: str) -> None:
+        """The templates in a mapping whose names somebody else judges."""
+        for name, value in given.items():
+            self._value(value, f"{path}.{name}")
+
     # ── expressions ─────────────────────────────────────────────────────────────
 
     def _value(self, value: Setting, path: str) -> None:

@@ -25,9 +25,7 @@ _SUFFIXES = (".yaml", ".yml")
 _INSTEAD = {
     "ask": "a change asks by itself, by its risk",
     "run": "write a remediation",
-    "call": "write its steps here",
     "each": "write the step once for each",
-    "cases": "name a diagnosis with decide",
 }
 
 
@@ -70,7 +68,7 @@ def parse(raw: bytes, path: Path) -> LoadedRunbook:
     Raises:
         DocumentError: It is wrong; all complaints at once.
     """
-    later = {word: _INSTEAD.get(word, "") for word in (*LATER, "cases")}
+    later = {word: _INSTEAD.get(word, "") for word in LATER}
     runbook, source = documents.read(Runbook, raw, str(path), later=later)
     runbook = typed_defaults(runbook, source)
     runbook = msgspec.structs.replace(runbook, steps=_with_ids(runbook.steps))
@@ -94,6 +92,16 @@ def find(name: str, *, environment: Mapping[str, str] = os.environ, here: Path |
     if name not in known:
         raise UnknownName("runbook", name, known)
     return known[name]
+
+
+def called(name: str, directory: Path) -> LoadedRunbook:
+    """The runbook that a ``call`` names: beside the caller's file first, then as ``find`` looks.
+
+    Raises:
+        UnknownName, UsageError, DocumentError: There is none, or it is wrong.
+    """
+    beside = (directory / f"{name}{suffix}" for suffix in _SUFFIXES)
+    return load(next((path for path in beside if path.is_file()), None) or find(name))
 
 
 def available(*, environment: Mapping[str, str] = os.environ, here: Path | None = None) -> dict[str, Path]:

@@ -13,6 +13,7 @@ Not here: reading YAML (``engine.language.loader``), judging names (``engine.lan
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -180,16 +181,42 @@ class Check(_Step, frozen=True, kw_only=True, tag="check"):
         return f"check: {self.must}"
 
 
-class Decide(_Step, frozen=True, kw_only=True, tag="decide"):
-    """Name the causes: a diagnosis over what was seen.
+class InlineCase(_Part, frozen=True, kw_only=True):
+    """A cause, and the condition under which it is one.
 
     Attributes:
-        diagnosis: Which one.
+        cause: Its name.
+        when: The condition. Unknown names no cause, and is noted.
+        sentence: The cause in one sentence, with its decisive numbers.
+        confidence: How well the evidence then fits, from 0 to 1; the best fit comes first.
+        speaks_for: Further facts for it; the condition with its values is one by itself.
+        speaks_against: Facts against it.
+        settles: What to look at to be sure.
+        fix: What mends it, where no change of ours does.
+    """
+
+    cause: Slug
+    when: Expression
+    sentence: Words
+    confidence: Annotated[float, Meta(ge=0, le=1)] = 0.8
+    speaks_for: tuple[Words, ...] = field(name="for", default=())
+    speaks_against: tuple[Words, ...] = field(name="against", default=())
+    settles: Words = ""
+    fix: Words = ""
+
+
+class Decide(_Step, frozen=True, kw_only=True, tag="decide"):
+    """Name the causes: a diagnosis over what was seen, or cases written here.
+
+    Attributes:
+        diagnosis: Which one; with `cases`, what they tell apart.
+        cases: Causes by their conditions, in place of a diagnosis.
         evidence: The evidence it may read, by name; all that was seen when not given.
         label: The name of its answer in expressions.
     """
 
     diagnosis: Name = field(name="decide")
+    cases: tuple[InlineCase, ...] = ()
     evidence: Names = field(name="from", default=())
     label: Word = field(name="as", default="cause")
 
@@ -280,10 +307,42 @@ class Stop(_Step, frozen=True, kw_only=True, tag="stop"):
         return f"stop: {self.outcome}"
 
 
-Step = Look | Check | Decide | Change | Try | Tell | Wait | Stop
-VERBS: tuple[str, ...] = ("look", "check", "decide", "change", "try", "tell", "wait", "stop")
+class Call(_Step, frozen=True, kw_only=True, tag="call"):
+    """Run another runbook; how it ends is the result.
+
+    Attributes:
+        runbook: Its name; looked for beside this runbook first.
+        inputs: Its inputs.
+        target: Which agent it works on; this run's when not given.
+        label: The name of its result in expressions; else its own, with `_` for `-`.
+    """
+
+    runbook: Slug = field(name="call")
+    inputs: Options = field(name="with", default={})
+    target: Words = ""
+    label: Word = field(name="as", default="")
+
+    @property
+    def word(self) -> str:
+        """The name of its result in expressions."""
+        return self.label or self.runbook.replace("-", "_")
+
+    def _says(self) -> str:
+        return f"call: {self.runbook}"
+
+
+Step = Look | Check | Decide | Change | Try | Tell | Wait | Stop | Call
+VERBS: tuple[str, ...] = ("look", "check", "decide", "change", "try", "tell", "wait", "stop", "call")
 #: Words of the language that this version can't run yet.
-LATER: tuple[str, ...] = ("ask", "run", "call", "each")
+LATER: tuple[str, ...] = ("ask", "run", "each")
+
+
+def all_steps(steps: Iterable[Step]) -> Iterator[Step]:
+    """Every step, those within others included, in order."""
+    for step in steps:
+        yield step
+        if isinstance(step, Try):
+            yield from step.rungs
 
 
 class Runbook(_Part, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ RUN = ("id", "runbook", "dry_run")
 ALERT = ("name", "labels", "annotations")
 RANKED = ("name", "sentence", "confidence", "explains", "fix", "settles")
 CAUSE = (*RANKED, "ranked")
+CALLED = ("outcome", "sentence", "cause", "run")
 
 
 def names(  # noqa: PLR0913 - each is one kind of name, all by keyword
@@ -29,6 +30,7 @@ def names(  # noqa: PLR0913 - each is one kind of name, all by keyword
     inputs: Mapping[str, Setting] | None = None,
     evidence: Mapping[str, Evidence] | None = None,
     verdicts: Mapping[str, Verdict] | None = None,
+    results: Mapping[str, Record] | None = None,
     target: Target | None = None,
     host: Host | None = None,
     outcome: tuple[str, str] | None = None,
@@ -41,6 +43,7 @@ def names(  # noqa: PLR0913 - each is one kind of name, all by keyword
         inputs: Typed and complete.
         evidence: By the name under which the runbook reads it.
         verdicts: By the name under which the runbook reads it, usually ``cause``.
+        results: What other steps gave (``of_call``), by the name under which the runbook reads it.
         target: The agent, once found.
         host: The machine, once asked.
         outcome: Name and sentence of how the run stands so far.
@@ -63,7 +66,7 @@ def names(  # noqa: PLR0913 - each is one kind of name, all by keyword
         seen = of_evidence("host", (evidence or {})["host"])
         found["host"] = Record("host", {**machine, **seen.values}, is_open=True)
     found |= {name: of_verdict(name, one) for name, one in (verdicts or {}).items()}
-    return found
+    return found | dict(results or {})
 
 
 def of_evidence(name: str, evidence: Evidence) -> Record:
@@ -92,6 +95,12 @@ def of_verdict(name: str, verdict: Verdict) -> Record:
             "has": lambda *words: any(word in named for word in words),
         },
     )
+
+
+def of_call(name: str, *, outcome: str, sentence: str, cause: str, run: str) -> Record:
+    """How a called runbook ended; ``cause`` is the name of its first cause, empty when it named none."""
+    why = Unknown(f"{name}: it named no cause")
+    return Record(name, {"outcome": outcome, "sentence": sentence, "cause": cause or why, "run": run})
 
 
 def _of_cause(cause: Cause) -> dict[str, object]:

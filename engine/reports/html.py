@@ -43,7 +43,9 @@ def render(run: record.Run) -> str:
             run=run,
             head=run.head,
             charts=charts.draw(story.evidence, story.attempts, run.head.started_at, story.ended_at),
-            lines=[(event, told) for event in run.events if (told := timeline.line(event)) is not None],
+            lines=[
+                (event, told) for event in timeline.events(run) if (told := timeline.line(event)) is not None
+            ],
             goal=_goal(story),
             inputs=_inputs(run.head),
         )

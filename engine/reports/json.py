@@ -35,6 +35,7 @@ def document(run: record.Run) -> dict[str, object]:
         "unseen": [{"who": who, "why": why, "fix": fix} for who, why, fix in story.unseen],
         "head": msgspec.to_builtins(head),
         "events": msgspec.to_builtins(run.events),
+        "called": [document(one) for one in run.called],
     }
 
 
@@ -54,6 +55,7 @@ def _change(proposal: Proposal) -> dict[str, object]:
     """A digest of one plan: what, how it stands, why."""
     return {
         "remediation": proposal.plan.remediation,
+        "run": proposal.run,
         "state": proposal.state,
         "because": proposal.because,
         "changes": [

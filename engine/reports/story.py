@@ -50,6 +50,7 @@ class Proposal:
 
     Attributes:
         dry: It comes from a rehearsal: it would be made, and was not.
+        run: Id of the called run that it belongs to; empty for the run's own.
         attempts: One per change that was announced; empty when it was held back.
     """
 
@@ -57,6 +58,7 @@ class Proposal:
     step: str
     plan: Plan
     dry: bool = False
+    run: str = ""
     decisions: tuple[Decision, ...] = ()
     answer: str = ""
     by: str = ""
@@ -160,7 +162,7 @@ def tell(run: record.Run) -> Story:
     for event in run.events:
         _place(story, event)
     _note_gaps(story)
-    story.later = _later(story)
+    story.later = _later(story) or story.later
     return story
 
 
@@ -172,7 +174,7 @@ def _later(story: Story) -> str:
             case record.Ended():
                 ended = True
             case record.Resumed():
-                taken_up = event
+                taken_up, ended = event, ended and event.doing != "resume"
             case record.Settled(state="undone") if ended and taken_up is not None:
                 part = " in part" if story.standing else ""
                 how = f" by {taken_up.by}" if taken_up.by else ""
@@ -200,8 +202,23 @@ def _place(story: Story, event: record.Event) -> None:
             story.unseen.append((event.probe, event.problem + fallback, event.fix))
         case record.Ended():
             story.cost = event.cost
+        case record.Called():
+            _place_called(story, event.run)
         case _:
             _place_change(story, event)
+
+
+def _place_called(story: Story, run: str) -> None:
+    """What a called run saw, named and did, in its place."""
+    for inner in (tell(one) for one in story.run.called if one.head.id == run):
+        for proposal in inner.proposals:
+            proposal.run = proposal.run or run
+        story.verdicts += inner.verdicts
+        story.proposals += inner.proposals
+        story.evidence += inner.evidence
+        story.unseen += inner.unseen
+        story.told += inner.told
+        story.later = inner.later or story.later
 
 
 def _place_change(story: Story, event: record.Event) -> None:
@@ -228,7 +245,7 @@ def _place_change(story: Story, event: record.Event) -> None:
 
 def _of(story: Story, remediation: str) -> Iterator[Proposal]:
     """The latest plan of a remediation, if there is one."""
-    found = (p for p in reversed(story.proposals) if p.plan.remediation == remediation)
+    found = (p for p in reversed(story.proposals) if p.plan.remediation == remediation and not p.run)
     latest = next(found, None)
     if latest is not None:
         yield latest
@@ -255,7 +272,8 @@ def _rehearsed(story: Story, event: record.Would) -> None:
 
 def _finish(story: Story, event: record.Applied | record.Settled) -> None:
     """Say of an announced write that it was made, or how it ended."""
-    for attempt in story.attempts:
+    own = (attempt for proposal in story.proposals if not proposal.run for attempt in proposal.attempts)
+    for attempt in own:
         if attempt.number != event.attempt:
             continue
         if isinstance(event, record.Applied):

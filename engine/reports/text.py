@@ -143,7 +143,7 @@ def _unseen(story: Story) -> Iterator[str]:
 
 def _timeline(story: Story) -> Iterator[str]:
     yield "TIMELINE"
-    for event in story.run.events:
+    for event in timeline.events(story.run):
         line = timeline.line(event)
         if line is not None:
             when = text.since(story.run.head.started_at, event.at)

@@ -8,6 +8,7 @@ Not here: colours, layout, time (each teller adds its own).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import singledispatch
 from typing import Literal, NamedTuple
 
@@ -87,6 +88,16 @@ def at_work(event: record.StepStarted) -> tuple[str, str]:
     return title, "" if title.startswith(action) else action
 
 
+def events(run: record.Run) -> Iterator[record.Event]:
+    """The events of a run, those of the runs that it called in their place but for their ends."""
+    called = {one.head.id: one for one in run.called}
+    for event in run.events:
+        yield event
+        if isinstance(event, record.Called) and event.run in called:
+            inner = called[event.run]
+            yield from (one for one in events(inner) if not isinstance(one, record.Ended))
+
+
 @singledispatch
 def line(event: record.Event) -> Line | None:  # noqa: ARG001 - each kind of event has its own below
     """The line of an event; None for one that another line already tells."""
@@ -118,6 +129,18 @@ def _(event: record.StepSkipped) -> Line:
 @line.register
 def _(event: record.Resumed) -> Line:
     return Line("note", f"taken up again: {event.doing}", f"by {text.plain(event.by)}")
+
+
+@line.register
+def _(event: record.Called) -> Line:
+    return Line("plan", f"calls {text.plain(event.runbook)}", f"run {text.plain(event.run)}")
+
+
+@line.register
+def _(event: record.Returned) -> Line:
+    good = record.EXIT_CODES.get(event.outcome) == 0
+    words = f"{text.plain(event.runbook)} ended: {event.outcome}"
+    return Line("good" if good else "bad", words, text.plain(event.sentence))
 
 
 @line.register

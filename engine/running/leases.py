@@ -27,7 +27,7 @@ def end_leases(tools: Tools) -> list[Settled]:
     for run_id in dict.fromkeys(one.run for one in due):
         run = tools.journal.run(run_id)
         with ExitStack() as held, suppress(Refused):
-            runner.hold(held, run.head, tools)
+            runner.hold(held, [run.head], tools)
             log = tools.journal.continue_(run_id)
             log.record(Resumed(at=tools.clock.now(), by=tools.by, doing="lease-end"))
             mine = [one for one in reversed(due) if one.run == run_id]

@@ -27,12 +27,19 @@ def conclude(scene: Scene) -> End:
     standing = [(step.remediation, turned) for step, turned in scene.turned if turned.stands]
     names = _listed(name for name, _ in standing)
     if scene.runbook.goal is None:
-        if not standing:
-            return _held_back(scene) or ("healthy", "Every step was carried out; nothing was changed.")
-        return "mitigated", f"Changed {names}; the runbook has no goal that would measure whether it helped."
+        return _without_goal(scene, names)
     if _holds(scene):
         return _holding(scene, names, any(turned.result == "leased" for _, turned in standing))
     return _held_back(scene) or ("unfixed", _unfixed(scene, names))
+
+
+def _without_goal(scene: Scene, names: str) -> End:
+    """Nothing is measured at the end: what was called, else what was changed, is the outcome."""
+    if scene.returned is not None:
+        return scene.returned.outcome, f"{scene.returned.runbook}: {scene.returned.sentence}"
+    if not names:
+        return _held_back(scene) or ("healthy", "Every step was carried out; nothing was changed.")
+    return "mitigated", f"Changed {names}; the runbook has no goal that would measure whether it helped."
 
 
 def failed(scene: Scene, problem: str) -> End:
@@ -111,6 +118,8 @@ def _unfixed(scene: Scene, names: str) -> str:
         parts.append(f"Tried and undone: {undone}.")
     if names:
         parts.append(f"In force because it helped: {names}.")
+    if scene.returned is not None:
+        parts.append(f"{scene.returned.runbook} ended as {scene.returned.outcome}.")
     if not undone and not names:
         parts.append(f"Nothing was changed{_reasons(scene)}.")
     return " ".join(parts)
@@ -127,6 +136,8 @@ def _reasons(scene: Scene) -> str:
 
 
 def _rehearsed(scene: Scene) -> str:
+    if scene.returned is not None and not scene.turned:
+        return f"{scene.returned.runbook}: {scene.returned.sentence}"
     would = _listed(step.remediation for step, turned in scene.turned if turned.result == "would")
     if would:
         return f"Rehearsed: would change {would}; nothing was changed.{_cause(scene)}"

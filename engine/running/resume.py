@@ -19,9 +19,9 @@ from engine.journal import RunLog
 from engine.journal.rows import Attempt
 from engine.language import loader
 from engine.language.check import given_names
-from engine.language.model import Decide
+from engine.language.model import Change, Decide, all_steps
 from engine.record import ChangeState, Decided, Ended, Intended, Planned, Resumed, Run, Settled, TargetFound
-from engine.running import goal, runner, steps
+from engine.running import calling, goal, runner, steps
 from engine.running.outcomes import End, conclude
 from engine.running.proposal import Rehearsal
 from engine.running.remedy import Hands, Made, by_hand, put_back
@@ -40,7 +40,7 @@ OPEN: frozenset[ChangeState] = frozenset({"intended", "applied", "unknown"})
 
 
 def resume(wanted: str, tools: Tools) -> Run:
-    """Finish an interrupted run: settle what it left open, then go on with its steps.
+    """Finish a run that was interrupted, or that waits: settle what it left open, then go on with its steps.
 
     Change steps that it has dealt with are not tried again.
 
@@ -54,6 +54,16 @@ def resume(wanted: str, tools: Tools) -> Run:
     """
     before = tools.journal.run(wanted)
     _must_be_unfinished(before)
+    _must_be_outermost(before, tools)
+    return take_up(before, tools)
+
+
+def take_up(before: Run, tools: Tools, holds: frozenset[str] = frozenset()) -> Run:
+    """Finish a run; ``holds``: targets that the runs above it have locked.
+
+    Raises:
+        RunbookError: As for ``resume``.
+    """
     loaded = loader.parse(before.head.runbook_text.encode(), Path(f"{before.head.runbook}.yaml"))
     runbook = loaded.document
     secret = sorted(name for name, spec in runbook.inputs.items() if spec.secret)
@@ -63,13 +73,14 @@ def resume(wanted: str, tools: Tools) -> Run:
             fix=f"runbook undo {before.head.id}, then run it anew",
         )
     with ExitStack() as held:
-        runner.hold(held, before.head, tools)
+        runner.hold(held, [before.head], tools, holds)
         log = tools.journal.continue_(before.head.id)
         runner.announce(before.head, tools)
         target = find_target(before, tools)
         directory = Path(before.head.directory or ".")
         scene = Scene(runbook, before.head, tools, log, directory, before.head.inputs, target)
         scene.expected = given_names(runbook, tools.parts)
+        scene.holds = holds | {before.head.target_ref}
         scene.record(Resumed(at=scene.now, by=tools.by, doing="resume"))
         runner.carry_out(scene, functools.partial(_go_on, run=before))
     return tools.journal.run(before.head.id)
@@ -77,9 +88,18 @@ def resume(wanted: str, tools: Tools) -> Run:
 
 def _must_be_unfinished(run: Run) -> None:
     head = run.head
-    if head.ended_at is not None:
+    if head.ended_at is not None and head.outcome != "waiting":
         raise UsageError(
             f"run {head.id} has ended ({head.outcome})", fix=f"runbook undo {head.id} takes its changes back"
+        )
+
+
+def _must_be_outermost(run: Run, tools: Tools) -> None:
+    above = run.head.called_by
+    if above and tools.journal.run(above).head.ended_at is None:
+        raise UsageError(
+            f"run {run.head.id} was called by another, which goes on with it",
+            fix=f"runbook resume {run.head.id.partition('.')[0]}",
         )
 
 
@@ -90,21 +110,23 @@ def _go_on(scene: Scene, run: Run) -> End:
     scene.touched = scene.void = bool(attempts)
     if scene.target is not None:
         scene.record(TargetFound(at=scene.now, target=scene.target))
+    waits = calling.finish(scene, run)
+    if waits is not None:
+        return waits
     adopted = [one for one in attempts if one.state in OPEN and _was_made(one, scene, run)]
     holds = scene.runbook.goal is not None and bool(
         goal.hold(scene, goal.measure(scene, "after" if adopted else "before")).holds
     )
     for one in reversed(adopted):
         _keep_or_undo(one, scene, run, holds=holds)
-    changes = {step.id: step for step in steps.changes(scene.runbook)}
     for one in journal.attempts(run.head.id):
-        step = changes.get(made_of(one, run, scene.tools).step)
-        if step is None or one.state == "not-made":
+        if one.state == "not-made":
             continue  # it may be tried: it never was
+        step = Change(id=made_of(one, run, scene.tools).step, remediation=one.remediation)
         scene.already.add(step.id)
         if one.state in {"kept", "leased", "undone"}:
             scene.turned.append((step, Turned(one.state, "settled before it was taken up again", holds)))
-    labels = {step.id: step.label for step in scene.runbook.steps if isinstance(step, Decide)}
+    labels = {step.id: step.label for step in all_steps(scene.runbook.steps) if isinstance(step, Decide)}
     scene.verdicts |= {
         labels[event.step]: event.verdict
         for event in run.events
@@ -153,7 +175,7 @@ def _keep_or_undo(one: Attempt, scene: Scene, run: Run, *, holds: bool) -> None:
 
 
 def undo(wanted: str, tools: Tools) -> list[Settled]:
-    """Take back everything that a run changed and that stands, newest first, exactly.
+    """Take back everything that a run and those it called changed and that stands, newest first, exactly.
 
     Doing it twice does nothing the second time. A value that somebody else has set since is left.
 
@@ -165,26 +187,44 @@ def undo(wanted: str, tools: Tools) -> list[Settled]:
         How each change stands now, newest first; empty when nothing of the run stands.
 
     Raises:
-        Refused: The run is still being worked on.
+        Refused: The run, or one that it called, is still being worked on.
     """
-    before = tools.journal.run(wanted)
+    runs = _family(tools.journal.run(wanted))
+    ids = {one.head.id for one in runs}
     with ExitStack() as held:
-        runner.hold(held, before.head, tools)
-        log = tools.journal.continue_(before.head.id)
-        standing = [one for one in tools.journal.attempts(before.head.id) if one.state in STANDING]
-        if not standing and before.head.ended_at is not None:
-            return []
-        log.record(Resumed(at=tools.clock.now(), by=tools.by, doing="undo"))
-        settled = take_back(standing, before, log, tools, f"taken back by {tools.by or 'the operator'}")
-        if before.head.ended_at is None:
-            sentence = f"It was interrupted; {_summary(settled)}."
-            log.record(Ended(at=tools.clock.now(), outcome="interrupted", sentence=sentence))
+        runner.hold(held, [one.head for one in runs], tools)
+        standing = [one for one in tools.journal.attempts() if one.run in ids and one.state in STANDING]
+        settled: list[Settled] = []
+        logs = {}
+        for run in runs:
+            if run.head.ended_at is None or any(one.run == run.head.id for one in standing):
+                logs[run.head.id] = tools.journal.continue_(run.head.id)
+                logs[run.head.id].record(Resumed(at=tools.clock.now(), by=tools.by, doing="undo"))
+        by_id = {run.head.id: run for run in runs}
+        for one in reversed(standing):
+            why = f"taken back by {tools.by or 'the operator'}"
+            settled += take_back([one], by_id[one.run], logs[one.run], tools, why)
+        for run in runs:
+            if run.head.ended_at is None:
+                sentence = f"It was interrupted; {_summary(settled)}."
+                logs[run.head.id].record(
+                    Ended(at=tools.clock.now(), outcome="interrupted", sentence=sentence)
+                )
     return settled
 
 
+def _family(run: Run) -> list[Run]:
+    """A run and all that were called from it, the outermost first."""
+    return [run, *(one for child in run.called for one in _family(child))]
+
+
 def runs_in_force(tools: Tools) -> list[str]:
-    """Ids of all runs of which a change is, or may be, in force; the newest first."""
-    return list(dict.fromkeys(one.run for one in reversed(tools.journal.attempts()) if one.state in STANDING))
+    """Ids of all runs of which a change is, or may be, in force; the newest first.
+
+    A called run's change is its outermost caller's to take back.
+    """
+    standing = (one for one in reversed(tools.journal.attempts()) if one.state in STANDING)
+    return list(dict.fromkeys(one.run.partition(".")[0] for one in standing))
 
 
 def take_back(standing: Sequence[Attempt], run: Run, log: RunLog, tools: Tools, why: str) -> list[Settled]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -67,28 +67,41 @@ def run(order: Order, tools: Tools) -> Run:
         JournalUnavailable: The run could not be written down, so it did not begin; or the
             journal broke on the way: what was not proven was put back.
     """
+    return begin(new_head(order, tools), order, tools)
+
+
+def begin(head: RunHead, order: Order, tools: Tools, holds: frozenset[str] = frozenset()) -> Run:
+    """Run a runbook under a head that is made already; ``holds``: targets that its callers have locked.
+
+    Raises:
+        RunbookError: As for ``run``.
+    """
     steps.preflight(order.runbook, tools.parts)
-    head = _new_head(order, tools)
     with ExitStack() as held:
-        hold(held, head, tools)
+        hold(held, [head], tools, holds)
         log = tools.journal.begin(head)
         announce(head, tools)
         scene = Scene(order.runbook, head, tools, log, order.directory, order.inputs, order.target)
         scene.expected = given_names(order.runbook, tools.parts)
+        scene.holds = holds | {head.target_ref}
         carry_out(scene)
     return tools.journal.run(head.id)
 
 
-def hold(held: ExitStack, head: RunHead, tools: Tools) -> None:
-    """Take the locks of a run and its target, and the signals.
+def hold(
+    held: ExitStack, heads: Iterable[RunHead], tools: Tools, holds: frozenset[str] = frozenset()
+) -> None:
+    """Take the locks of runs and their targets, and the signals; ``holds``: targets locked already.
 
     Raises:
         Refused: Another process works on one of them.
     """
-    directory, now = tools.journal.directory, tools.clock.now()
-    held.enter_context(locks.hold_run(directory, head.id, now=now))
-    if head.target_ref and not head.dry_run:
-        held.enter_context(locks.hold_target(directory, head.target_ref, head.id, now=now))
+    directory, now, mine = tools.journal.directory, tools.clock.now(), set(holds)
+    for head in heads:
+        held.enter_context(locks.hold_run(directory, head.id, now=now))
+        if head.target_ref and head.target_ref not in mine and not head.dry_run:
+            held.enter_context(locks.hold_target(directory, head.target_ref, head.id, now=now))
+            mine.add(head.target_ref)
     held.enter_context(stop_on_signals(tools.cancel))
 
 
@@ -135,12 +148,13 @@ def _flow(scene: Scene) -> End:
     return ended or conclude(scene)
 
 
-def _new_head(order: Order, tools: Tools) -> RunHead:
+def new_head(order: Order, tools: Tools, *, id_: str = "", called_by: str = "") -> RunHead:
+    """The head of a run that is about to begin; a called run's id is its caller's to choose."""
     now, runbook = tools.clock.now(), order.runbook
     stamp = time.strftime("%Y%m%d-%H%M", time.gmtime(now))
     hidden = {name for name, spec in runbook.inputs.items() if spec.secret}
     return RunHead(
-        id=f"{stamp}-{runbook.runbook}-{os.urandom(2).hex()}",
+        id=id_ or f"{stamp}-{runbook.runbook}-{os.urandom(2).hex()}",
         runbook=runbook.runbook,
         runbook_version=runbook.version,
         runbook_hash=order.sha256,
@@ -153,6 +167,7 @@ def _new_head(order: Order, tools: Tools) -> RunHead:
         dry_run=order.dry_run,
         started_at=now,
         by=tools.by,
+        called_by=called_by,
         host=host.hostname(),
         kernel=host.kernel(),
         pid=os.getpid(),

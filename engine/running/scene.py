@@ -21,9 +21,11 @@ from engine.errors import TargetGone, TargetNotFound
 from engine.guarding.guards import Rule
 from engine.guarding.policy import Policy
 from engine.journal import Journal, RunLog
-from engine.language import expressions, scope
+from engine.language import expressions, loader, scope
+from engine.language.calls import FindRunbook
 from engine.language.model import Change, Decide, Look, Runbook
-from engine.record import Event, GoalMeasured, RunHead, Told, Watcher
+from engine.language.unknown import Record
+from engine.record import Event, GoalMeasured, Returned, RunHead, Told, Watcher
 from engine.values import Case, Decision, Evidence, Host, Plan, Setting, Target, Verdict
 
 
@@ -72,6 +74,7 @@ class Tools:
 
     Attributes:
         find: Finds a target anew by its ref, after a reload or in a later process.
+        runbook: Finds the runbook that a ``call`` names, for a caller in a directory.
         yes: The operator's ``--yes``.
         by: Who is answerable: ``root (sudo: anna)``.
     """
@@ -85,6 +88,7 @@ class Tools:
     watcher: Watcher = field(default_factory=Silent)
     yes: bool = False
     by: str = ""
+    runbook: FindRunbook = loader.called
     available_memory: Callable[[], int | None] = machine.available_memory_bytes
     host: Host = field(default_factory=machine.read_host)
 
@@ -108,6 +112,11 @@ class Scene:
         burst_spacing_s: The longest spacing of bursts seen so far; 0 for none.
         expected: Names of evidence and verdicts that steps of the runbook give.
         already: Ids of change steps that an earlier process of this run has dealt with.
+        results: What other steps gave, by the name that expressions use.
+        calls: Step id → id of the run that an earlier process of this run called there.
+        returns: Run id → how that called run ended.
+        returned: How the last called runbook ended; None when none was called.
+        holds: Refs of the targets that this run, or one above it, has locked.
     """
 
     runbook: Runbook
@@ -128,6 +137,11 @@ class Scene:
     expected: tuple[str, ...] = ()
     already: set[str] = field(default_factory=set)
     turned: list[tuple[Change, Turned]] = field(default_factory=list)
+    results: dict[str, Record] = field(default_factory=dict)
+    calls: dict[str, str] = field(default_factory=dict)
+    returns: dict[str, Returned] = field(default_factory=dict)
+    returned: Returned | None = None
+    holds: frozenset[str] = frozenset()
     _watched: bool = True
 
     @property
@@ -168,6 +182,7 @@ class Scene:
             inputs=self.inputs,
             evidence=self.evidence,
             verdicts=self.verdicts,
+            results=self.results,
             target=self.target,
             host=self.tools.host,
             outcome=outcome,

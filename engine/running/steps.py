@@ -8,7 +8,7 @@ Not here: the run around them (``engine.running.runner``), the way of one change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -24,9 +24,22 @@ from engine.errors import (
     TargetGone,
 )
 from engine.language.expressions import names_in
-from engine.language.model import Change, Check, Decide, Look, Runbook, Step, Stop, Tell, Try, Wait
+from engine.language.model import (
+    Call,
+    Change,
+    Check,
+    Decide,
+    Look,
+    Runbook,
+    Step,
+    Stop,
+    Tell,
+    Try,
+    Wait,
+    all_steps,
+)
 from engine.record import Decided, StepSkipped, StepStarted, Told
-from engine.running import goal, telling
+from engine.running import calling, cases, goal, telling
 from engine.running.outcomes import End, conclude, interrupted
 from engine.running.scene import Scene, Turned
 
@@ -35,7 +48,7 @@ _CLIMBS = 3
 #: How often a ``wait`` without probes of its own looks at its condition, in seconds.
 GLANCE_S = 1.0
 #: Steps whose beginning is worth a write of its own: they take time, or change something.
-_LONG = (Look, Change, Try, Wait)
+_LONG = (Look, Change, Try, Wait, Call)
 
 
 class Turner(Protocol):
@@ -51,11 +64,11 @@ def preflight(runbook: Runbook, parts: Catalog) -> None:
     Raises:
         UnknownName: One is not.
     """
-    for step in _all(runbook):
+    for step in all_steps(runbook.steps):
         if isinstance(step, Look):
             for name in (*step.probes, *step.fallback):
                 parts.probe(name)
-        elif isinstance(step, Decide):
+        elif isinstance(step, Decide) and not step.cases:
             parts.diagnosis(step.diagnosis)
         elif isinstance(step, Change):
             parts.remediation(step.remediation)
@@ -74,11 +87,11 @@ def stop_if_asked(scene: Scene) -> None:
 def walk(scene: Scene, hands: Turner) -> End | None:
     """All steps in order; gives an end when a step ended the run."""
     last_change = max(
-        (n for n, s in enumerate(scene.runbook.steps) if isinstance(s, Change | Try)), default=-1
+        (n for n, s in enumerate(scene.runbook.steps) if isinstance(s, Change | Try | Call)), default=-1
     )
-    at, all_steps = 0, scene.runbook.steps
-    while at < len(all_steps):
-        step = all_steps[at]
+    at, steps = 0, scene.runbook.steps
+    while at < len(steps):
+        step = steps[at]
         stop_if_asked(scene)
         following = at + 1
         try:
@@ -91,7 +104,7 @@ def walk(scene: Scene, hands: Turner) -> End | None:
             scene.warn(f"{step.title} failed: {error.problem}; going on", step=step.id, fix=error.fix)
             ended = None
             if step.on_failure != "continue":
-                following = next(n for n, one in enumerate(all_steps) if one.id == step.on_failure)
+                following = next(n for n, one in enumerate(steps) if one.id == step.on_failure)
         if ended is not None:
             return ended
         if at == last_change or (at > last_change and scene.goal is None):
@@ -131,6 +144,8 @@ def _do(step: Step, scene: Scene, hands: Turner) -> End | None:
             _wait(step, scene)
         case Check():
             return _check(step, scene)
+        case Call():
+            return calling.call(step, scene)
         case Stop():
             return step.outcome, scene.words(step.because)
     return None
@@ -141,7 +156,7 @@ def _wanted(step: Step, scene: Scene) -> bool:
         because = "already tried in this run"
         scene.record(StepSkipped(at=scene.now, step=step.id, title=step.title, because=because))
         return False
-    if not step.when:
+    if not step.when or step.id in scene.calls:  # what an earlier process began is gone on with
         return True
     tested = scene.test(step.when, conclude(scene))
     if not tested.holds:
@@ -210,11 +225,14 @@ def _look(step: Look, scene: Scene) -> None:
 
 
 def _decide(step: Decide, scene: Scene) -> None:
-    case = scene.case()
-    if step.evidence:
-        kept = {name: seen for name, seen in case.evidence.items() if name in step.evidence}
-        case = msgspec.structs.replace(case, evidence=kept)
-    verdict = scene.tools.parts.diagnosis(step.diagnosis).decide(case)
+    if step.cases:
+        verdict = cases.decide(step, scene)
+    else:
+        case = scene.case()
+        if step.evidence:
+            kept = {name: seen for name, seen in case.evidence.items() if name in step.evidence}
+            case = msgspec.structs.replace(case, evidence=kept)
+        verdict = scene.tools.parts.diagnosis(step.diagnosis).decide(case)
     scene.verdicts[step.label] = verdict
     scene.decides = [one for one in scene.decides if one.id != step.id] + [step]
     scene.record(Decided(at=scene.now, step=step.id, verdict=verdict))
@@ -240,9 +258,7 @@ def _climb(step: Try, scene: Scene, hands: Turner) -> None:
     A rung that helped, but not enough, is planned anew from new evidence: a reader that can
     breathe again shows its true limits.
     """
-    if step.stop == "first-better" and any(
-        turned.stands for one, turned in scene.turned if one in step.rungs
-    ):
+    if step.stop == "first-better" and _some_stand(step, scene):
         return  # it helped before the run was taken up again
     for number, rung in enumerate(step.rungs, 1):
         for _ in range(_CLIMBS):
@@ -261,11 +277,15 @@ def _climb(step: Try, scene: Scene, hands: Turner) -> None:
                 break
 
 
+def _some_stand(step: Try, scene: Scene) -> bool:
+    rungs = {rung.id for rung in step.rungs}
+    return any(turned.stands for one, turned in scene.turned if one.id in rungs)
+
+
 def _holds_by_now(step: Try, scene: Scene) -> bool:
     """Whether the goal holds with what stands: one bad window in its hold calls for no further change."""
     wanted = scene.runbook.goal
-    standing = any(turned.stands for one, turned in scene.turned if one in step.rungs)
-    if wanted is None or not standing or not scene.test(wanted.until).holds:
+    if wanted is None or not _some_stand(step, scene) or not scene.test(wanted.until).holds:
         return False
     if goal.hold(scene, goal.measure(scene, "end")).holds:
         return True
@@ -343,15 +363,3 @@ def _length(step: Step, scene: Scene) -> float | None:
 
 def _verb(step: Step) -> str:
     return str(type(step).__struct_config__.tag)
-
-
-def changes(runbook: Runbook) -> Iterator[Change]:
-    """Every change step, those on ladders included, in order."""
-    return (step for step in _all(runbook) if isinstance(step, Change))
-
-
-def _all(runbook: Runbook) -> Iterator[Step]:
-    for step in runbook.steps:
-        yield step
-        if isinstance(step, Try):
-            yield from step.rungs

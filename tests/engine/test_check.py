@@ -161,3 +161,74 @@ def test_require_raises_errors_and_lets_warnings_pass(tmp_path):
 def test_given_names_are_those_of_all_steps(tmp_path):
     """A name of a skipped step is unknown in a run, not an error."""
     assert check.given_names(load(tmp_path, GOOD).document, PARTS) == ("flow", "process", "cause")
+
+
+INNER = """\
+runbook: inner
+inputs:
+  window: {type: duration, default: 10s}
+  who: {type: text}
+steps:
+  - look: event-flow
+    with: {window: "{{ inputs.window }}"}
+  - tell: "{{ inputs.who }}"
+"""
+
+
+def calls(tmp_path, step, inner=INNER):
+    (tmp_path / "inner.yaml").write_text(inner)
+    text = f"runbook: outer\ninputs:\n  pw: {{type: text, secret: true, default: x}}\nsteps:\n{step}"
+    return [one.what for one in check.check(load(tmp_path, text, "outer.yaml"), PARTS)]
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ("  - call: innr\n", "there is no runbook named 'innr'"),
+        ("  - call: inner\n", "inner must be given 'who'"),
+        ("  - call: inner\n    with: {who: a, windw: 3s}\n", "did you mean 'window'?"),
+        ("  - call: inner\n    with: {who: a, window: soon}\n", "'soon' is not a duration"),
+        (
+            '  - call: inner\n    with: {who: "{{ inputs.pw }}"}\n',
+            "input 'pw' is secret, and 'who' there is not",
+        ),
+        ('  - call: inner\n    with: {who: "{{ flw.x }}"}\n', "'flw' is not known here"),
+        ("  - call: inner\n    with: {who: a}\n  - tell: '{{ inner.outcom }}'\n", "did you mean 'outcome'?"),
+        ("  - call: inner\n    with: {who: a}\n    as: target\n", "'target' means something else already"),
+        ("  - call: outer\n", "it would go in circles: outer → outer"),
+    ],
+)
+def test_a_call_is_checked_before_it_is_made(tmp_path, step, says):
+    """At three in the morning nobody wants to hear of a typo in the second runbook."""
+    assert any(says in what for what in calls(tmp_path, step)), calls(tmp_path, step)
+
+
+def test_a_circle_of_calls_is_found_the_long_way_round(tmp_path):
+    """A runbook that calls its caller would never end."""
+    (found,) = [
+        what
+        for what in calls(tmp_path, "  - call: inner\n", "runbook: inner\nsteps: [{call: outer}]\n")
+        if "circle" in what
+    ]
+    assert "outer → inner → outer" in found
+
+
+def test_a_called_runbook_that_is_wrong_is_said_at_the_call(tmp_path):
+    """What it calls is part of what a runbook does."""
+    wrong = INNER.replace("event-flow", "event-flw")
+    assert any(
+        "inner is wrong: " in what and "event-flw" in what
+        for what in calls(tmp_path, "  - call: inner\n    with: {who: a}\n", wrong)
+    )
+
+
+def test_the_causes_of_cases_are_known_to_is(tmp_path):
+    """A typo in a cause would make its step never run."""
+    steps = (
+        "  - look: event-flow\n  - decide: loss\n    cases:\n"
+        "      - {cause: big, when: flow.in_per_s > 3, sentence: '{{ flow.in_per_s }}'}\n"
+        "  - tell: x\n    when: cause.is('bg')\n"
+    )
+    assert any(
+        "no diagnosis before it can name 'bg' (did you mean 'big'?)" in one for one in calls(tmp_path, steps)
+    )

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 
 from engine.journal import Journal
 from engine.language import loader
+from engine.language.loader import LoadedRunbook
 from engine.running import resume
 from engine.running.runner import Order, run
 from engine.running.scene import Tools
@@ -122,25 +123,34 @@ def ended(pid: int) -> int:
 def tools(directory: Path, agent: FileAgent) -> Tools:
     """Fake parts around the file agent, and the mortal journal."""
     parts = [flow(agent), FakeDiagnosis(VERDICT), ring(agent), poll(agent)]
-    return fake_tools(directory, parts, agent, journal=Mortal.open(directory))
+    journal = Mortal.open(directory)
+    return fake_tools(directory, parts, agent, journal=journal, runbook=lambda _name, _where: parsed(TEXT))
 
 
-def begin(directory: Path, agent: FileAgent) -> None:
+def parsed(text: str) -> LoadedRunbook:
+    """A runbook of this text."""
+    return loader.parse(text.encode(), Path("events-lost.yaml"))
+
+
+def begin(directory: Path, agent: FileAgent, text: str = TEXT) -> None:
     """A fresh run, in this process."""
-    loaded = loader.parse(TEXT.encode(), Path("events-lost.yaml"))
     everything = tools(directory, agent)
     with everything.journal:
-        run(Order(runbook=loaded.document, text=TEXT, target=agent.target), everything)
+        run(Order(runbook=parsed(text).document, text=text, target=agent.target), everything)
 
 
 def first(
-    directory: Path, *, commit: tuple[int, When] = (0, "never"), write: tuple[int, When] = (0, "never")
+    directory: Path,
+    *,
+    commit: tuple[int, When] = (0, "never"),
+    write: tuple[int, When] = (0, "never"),
+    text: str = TEXT,
 ) -> int:
     """Start a run in a child that dies where it is told to; gives its pid."""
 
     def work() -> None:
         Mortal.commits, (Mortal.at, Mortal.when) = 0, commit
-        begin(directory, FileAgent(directory, *write))
+        begin(directory, FileAgent(directory, *write), text)
 
     FileAgent(directory)  # its file is there before anybody is killed
     return child(work)
