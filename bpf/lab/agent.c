@@ -25,7 +25,7 @@
 #include "memory.h"
 #include "reader.h"
 
-#define SPIKE_EVERY_TICKS 10
+#define SPIKE_EVERY_TICKS 5
 #define FIRST_SPIKE 3
 
 /* ── the main loop ── */
@@ -40,8 +40,10 @@ static void tick(struct agent *agent)
 	agent->logged_drops = drops;
 	if (agent->config.cache_entries)
 		agent->status.cache_entries = cache_sweep(&agent->loaded, ttl_ns);
-	if (agent->config.spike_bytes && ++agent->ticks % SPIKE_EVERY_TICKS == FIRST_SPIKE)
+	if (agent->config.spike_bytes && ++agent->ticks % SPIKE_EVERY_TICKS == FIRST_SPIKE) {
 		spike(agent->config.spike_bytes);
+		log_line(LOG_INFO, "heap: %llu MiB were needed, and are free again", agent->config.spike_bytes >> 20);
+	}
 }
 
 static int open_signals(void)

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from bpf.lab import lab
-from bpf.lab.faults import FAULTS
+from bpf.lab.fault_list import as_json, as_text
+from bpf.lab.faults import FAULTS, faults_of
 from bpf.lab.rates import measure
 from engine.errors import RunbookError
 
@@ -52,6 +53,19 @@ def list_instances(
         typer.echo(rows.as_json())
     else:
         typer.echo(rows.as_text())
+
+
+@app.command(epilog="Example: runbook lab faults high-cpu")
+def faults(
+    runbook: Annotated[str, typer.Argument(help="Only those that this runbook is practised on.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
+) -> None:
+    """List the faults by the runbook they are practice for, with their cause and what mends it."""
+    try:
+        chosen = faults_of(runbook)
+    except RunbookError as error:
+        _fail(error)
+    typer.echo(as_json(chosen) if json else as_text(chosen))
 
 
 @app.command(epilog="Example: runbook lab restart missing-capability")

@@ -23,6 +23,19 @@ HEALTHY = Fault(
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in (*LOSS, *USE, *LOAD)}
 
 
+def faults_of(runbook: str) -> tuple[Fault, ...]:
+    """The faults that a runbook is practised on; empty: all, those of one runbook side by side.
+
+    Raises:
+        UnknownName: There is none for it, with the nearest runbook that has some.
+    """
+    runbooks = dict.fromkeys(fault.runbook for fault in FAULTS.values())
+    if runbook and runbook not in runbooks:
+        raise UnknownName("runbook with faults to practise on", runbook, runbooks)
+    wanted = [runbook] if runbook else list(runbooks)
+    return tuple(fault for name in wanted for fault in FAULTS.values() if fault.runbook == name)
+
+
 def fault_named(name: str) -> Fault:
     """The fault of that name; empty is the healthy agent.
 

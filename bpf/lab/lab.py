@@ -27,6 +27,7 @@ from bpf.lab.faults import fault_named
 from bpf.lab.instances import Instance, instance_named, instance_of, instances, root_directory, save
 from bpf.lab.rights import LabFailed
 from bpf.lab.settings import render
+from bpf.lab.waiting import until
 from engine.errors import UsageError
 
 __all__ = [
@@ -274,17 +275,17 @@ def _await_agent(
     said: int = 0,
 ) -> None:
     """Until it is healthy; or, for a fault that keeps it from loading, until it has said so."""
-    deadline = monotonic() + START_WAIT_S
-    while monotonic() < deadline:
+
+    def has_said() -> bool:
         code = processes.ended(instance.pid)
         if code is not None:
             raise LabFailed(f"the agent ended with {code}: {_last_line(instance)}", fix="runbook doctor")
-        if (may_fail and fails(instance, said)) or _answers(instance.health_url):
-            return
-        sleep(0.02)
-    raise LabFailed(
-        f"no answer from the agent in {START_WAIT_S:.0f} s: {_last_line(instance)}", fix="runbook doctor"
-    )
+        return (may_fail and fails(instance, said)) or _answers(instance.health_url)
+
+    if not until(has_said, START_WAIT_S, sleep=sleep, monotonic=monotonic):
+        raise LabFailed(
+            f"no answer from the agent in {START_WAIT_S:.0f} s: {_last_line(instance)}", fix="runbook doctor"
+        )
 
 
 def _start_generator(instance: Instance, fault: Fault, seconds: int) -> Instance:

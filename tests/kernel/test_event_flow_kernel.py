@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from bpf.diagnoses.event_loss import EventLoss
 from bpf.lab import lab
 from bpf.lab.faults import fault_named
+from bpf.lab.waiting import until
 from bpf.objects import inventory
 from bpf.probes.agent_metrics import AgentMetrics
 from bpf.probes.event_flow import EventFlow
@@ -84,13 +84,6 @@ def looked(target: Target, seconds: float, *probes: Probe) -> dict[str, Evidence
     return found
 
 
-def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
-
-
 def ring_moves(instance: lab.Instance) -> bool:
     received = prometheus.total(prometheus.scrape(instance.metrics_url), "bpf_events_received_total")
     return bool(received)
@@ -99,7 +92,7 @@ def ring_moves(instance: lab.Instance) -> bool:
 def test_rates_and_losses_agree_with_the_agent_s_own_counts(start):
     """Positions seen from outside, and the agent's count of what it read: two sources, one truth."""
     instance = start("slow-poll")
-    until(lambda: ring_moves(instance))
+    assert until(lambda: ring_moves(instance))
     seen = looked(target_of(instance), 4.0, EventFlow(), AgentMetrics())
     flow = seen["flow"]
     assert flow.number("in_per_s") == pytest.approx(20_000, rel=0.05)
@@ -112,7 +105,7 @@ def test_rates_and_losses_agree_with_the_agent_s_own_counts(start):
 def test_without_a_profile_the_ring_is_found_and_full_time_is_told(start):
     """An agent that we know nothing of but its pid: its ring's fill and bytes are still seen."""
     instance = start("slow-poll")
-    until(lambda: ring_moves(instance))
+    assert until(lambda: ring_moves(instance))
     bare = Target(name="x", ref="x", processes=(Process(pid=instance.pid),))
     flow = looked(bare, 3.0)["flow"]
     assert flow.text("ring_name") == "events"
@@ -126,7 +119,7 @@ def test_without_a_profile_the_ring_is_found_and_full_time_is_told(start):
 def test_a_record_size_is_learned_from_the_agent_s_count(start):
     """72 bytes in the ring, from bytes over events, and said to be learned."""
     instance = start("")
-    until(lambda: ring_moves(instance))
+    assert until(lambda: ring_moves(instance))
     target = target_of(instance)
     unsized = Target(
         **{name: getattr(target, name) for name in target.__struct_fields__} | {"record_bytes": None}
@@ -148,7 +141,7 @@ def test_an_agent_that_ends_in_the_window_is_gone(start):
 def test_a_ring_replaced_by_a_reload_is_followed_and_told(start):
     """A reload makes a new ring; watching the old one would show a quiet agent."""
     instance = start("")
-    until(lambda: ring_moves(instance))
+    assert until(lambda: ring_moves(instance))
     target = target_of(instance)
 
     def resize() -> None:
@@ -169,9 +162,9 @@ def test_a_ring_replaced_by_a_reload_is_followed_and_told(start):
 def test_the_cause_of_each_fault_is_named(start, fault):
     """The reason this product exists."""
     instance = start(fault)
-    until(lambda: ring_moves(instance))
+    assert until(lambda: ring_moves(instance))
     if fault == "stuck":  # nothing is lost before the ring has run full
-        until(lambda: looked(target_of(instance), 0.3)["flow"].number("full_share") > 0.99)
+        assert until(lambda: looked(target_of(instance), 0.3)["flow"].number("full_share") > 0.99)
     target = target_of(instance)
     probes: list[Probe] = [EventFlow(), ProcessProbe(), *([EventSources()] if fault == "one-source" else [])]
     seen = looked(target, 4.0, *probes)

@@ -16,22 +16,13 @@ import pytest
 
 from bpf.lab import lab, processes
 from bpf.lab.rates import scrape_all
+from bpf.lab.waiting import until
 
 pytestmark = pytest.mark.kernel
 
 RECEIVED = 'bpf_events_received_total{type="syscall"}'
 DROPPED = 'bpf_events_dropped_total{stage="ring"}'
 QUEUE_DROPPED = 'bpf_events_dropped_total{stage="queue"}'
-
-
-def until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Poll until it holds; False when it has not by then."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.fixture

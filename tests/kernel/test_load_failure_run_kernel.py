@@ -9,8 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from bpf.diagnoses.load_failure import LoadFailure
 from bpf.lab import lab
 from bpf.lab.faults import FAULTS
+from bpf.lab.waiting import until
 from bpf.probes.agent_log import AgentLog
 from bpf.probes.host_facts import HostFacts
 from bpf.probes.load_failures import LoadFailures
@@ -64,16 +64,6 @@ def run(place: Path, instance: lab.Instance) -> dict:
 
 def outcome_of(document: dict) -> str:
     return document["head"]["outcome"]
-
-
-def until(holds: Callable[[], bool], seconds: float = 15.0) -> bool:
-    """Poll until it holds; False when it has not by then."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def find(instance: lab.Instance) -> Target:
