@@ -5,6 +5,9 @@ call). How large that cost is can't be told from one measurement, so the batch i
 rung by rung; as a bound, the prediction takes all system time as paid per batch:
 μ' = μ / (1 − s·(1 − B/B')), s being system time's share of the reader's CPU.
 
+After a verdict about CPU the same share is saved: own' = own − s·own·(1 − B/B'), where its threads
+make system calls in step with the events; where they do not, nothing is paid per batch.
+
 Touches: one setting, and a reload where the agent needs one.
 """
 
@@ -14,7 +17,8 @@ from typing import Annotated
 
 import msgspec
 
-from engine.values import Plan
+from engine.values import Plan, Setting
+from remediations import cpu_price
 from remediations.knob_change import KnobChange
 from remediations.knobs.units import say_bytes, say_seconds
 from remediations.options import says
@@ -22,6 +26,7 @@ from remediations.overload import losses, overload, service
 from remediations.planning import KnobPlanner, Question, change, nothing, plan
 
 BUSY = 0.7  # of a core: below this the cost of a batch is not what holds the reader up
+FEW_CALLS = 0.5  # per batch: fewer system calls have nothing to do with batches
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -41,17 +46,15 @@ class BatchSizePlanner(KnobPlanner[Options]):
 
     def decide(self, asked: Question[Options]) -> Plan:
         """One rung up, if the reader is busy and something is paid per batch."""
+        if cpu_price.asked_for(asked):
+            return self._cheaper(asked)
         seen = overload(asked)
         busiest = asked.number("process.busiest_thread_cores")
         if busiest is not None and busiest < BUSY:
             nothing(
                 f"the busiest thread uses {busiest:.2f} of a core: the cost of a batch does not hold it up"
             )
-        now = asked.current_number()
-        most = min(asked.options.at_most, asked.bounds[1])
-        after, batch = asked.fit(min(now * asked.options.factor, most), "down")
-        if batch <= now:
-            nothing(f"the batch is {now:g} already, and {most:g} is allowed")
+        after, batch, now = _larger(asked)
         share = _system_share(asked)
         managed = seen.managed / (1 - share * (1 - now / batch))
         arithmetic = (
@@ -70,7 +73,33 @@ class BatchSizePlanner(KnobPlanner[Options]):
             (losses(asked, seen, seen.arriving, managed), service(asked, managed, arithmetic)),
             memory_bytes=int((batch - now) * record),
             memory_limit=f"the agent's own memory, {say_bytes(batch * record)} a batch",
-            warnings=(f"an event may wait {say_seconds(batch / seen.arriving)} for its batch to fill",),
+            warnings=(_waits(batch, seen.arriving),),
+        )
+
+    def _cheaper(self, asked: Question[Options]) -> Plan:
+        """One rung up, if system calls are made for every few events."""
+        seen = cpu_price.spent(asked)
+        calls = asked.need("work.syscalls_per_event")
+        after, batch, now = _larger(asked)
+        if calls < FEW_CALLS / now:
+            nothing(f"{calls:.2g} system calls per event with batches of {now:g}: little is paid per batch")
+        paid = _system_share(asked) * (seen.own - seen.spinning)
+        saved = paid * (1 - now / batch)
+        cpu_price.refuse_small(saved, seen, f"a batch of {batch:g} instead of {now:g}")
+        why = (
+            f"{calls:.2g} system calls per event, {cpu_price.say_cores(paid)} of system time: a batch of"
+            f" {batch:g} spreads what is paid once per batch over {batch / now:g} times the events"
+        )
+        sums = f"at best {seen.own:.3g} − {paid:.3g} · (1 − {now:g}/{batch:g})"
+        return plan(
+            self.name,
+            asked,
+            (change(asked, after, why),),
+            f"batches of {now:g} → {batch:g}: {why}",
+            (cpu_price.own_cpu(seen, seen.own - saved, sums), *cpu_price.no_losses(asked)),
+            memory_bytes=int((batch - now) * (asked.number("flow.record_bytes") or 0.0)),
+            memory_limit="the agent's own memory",
+            warnings=(_waits(batch, seen.events),),
         )
 
 
@@ -78,6 +107,20 @@ class BatchSize(KnobChange):
     """Remediation ``batch-size``."""
 
     planner = BatchSizePlanner()
+
+
+def _larger(asked: Question[Options]) -> tuple[Setting, float, float]:
+    """The next larger batch as it is written, as a number, and the present one."""
+    now = asked.current_number()
+    most = min(asked.options.at_most, asked.bounds[1])
+    after, batch = asked.fit(min(now * asked.options.factor, most), "down")
+    if batch <= now:
+        nothing(f"the batch is {now:g} already, and {most:g} is allowed")
+    return after, batch, now
+
+
+def _waits(batch: float, per_s: float | None) -> str:
+    return f"an event may wait {say_seconds(batch / per_s) if per_s else 'longer'} for its batch to fill"
 
 
 def _system_share(asked: Question[Options]) -> float:

@@ -3,6 +3,8 @@
 Only where one source stands out; with it gone the rest must be what the reader manages.
 Its events are not seen any more: temporary by nature, and a human is asked first.
 
+After a verdict about CPU it predicts what the agent and its programs will use for the others' events.
+
 Touches: one list of process names (comm, 15 characters), and a reload.
 """
 
@@ -13,6 +15,7 @@ from typing import Annotated
 import msgspec
 
 from engine.values import Plan, Prediction, Scalar
+from remediations import cpu_price
 from remediations.knob_change import KnobChange
 from remediations.options import says
 from remediations.planning import KnobPlanner, Question, change, nothing, plan
@@ -136,6 +139,8 @@ def _predictions(asked: Question[Options], source: Source, rest: float) -> tuple
             arithmetic=f"{source.arriving:,.0f} − {source.per_s:,.0f}",
         )
     ]
+    if cpu_price.asked_for(asked):
+        found += _cheaper(asked, rest)
     managed = asked.number("flow.service_per_s")
     if managed:
         found.append(
@@ -149,6 +154,13 @@ def _predictions(asked: Question[Options], source: Source, rest: float) -> tuple
             )
         )
     return tuple(found)
+
+
+def _cheaper(asked: Question[Options], rest: float) -> list[Prediction]:
+    """CPU at the rate of the others."""
+    seen = cpu_price.spent(asked)
+    kept = rest / seen.events if seen.events else 1.0
+    return cpu_price.fewer_events(seen, kept)
 
 
 def _too_much(asked: Question[Options], rest: float) -> tuple[str, ...]:

@@ -3,6 +3,9 @@
 P' ≤ 0.5 · S / (λ_peak · r): between two looks at most half the ring fills, even at the
 peak rate. More wakeups cost CPU, so a reader that is at its limit already is not helped.
 
+After a verdict about CPU it goes the other way: a reader that asks all the time, or is woken for
+nearly every event, rests between two looks, for no longer than half the ring takes to fill.
+
 Touches: one setting, and a reload where the agent needs one.
 """
 
@@ -14,6 +17,7 @@ from typing import Annotated
 import msgspec
 
 from engine.values import Plan, Prediction
+from remediations import cpu_price
 from remediations.knob_change import KnobChange
 from remediations.knobs.units import say_bytes, say_seconds
 from remediations.options import says
@@ -28,18 +32,21 @@ class Options(msgspec.Struct, frozen=True):
     factor: Annotated[float | None, says("factor", "The most one application divides the interval by.")] = (
         None
     )
+    rest: Annotated[float, says("s", "Against high CPU: how long the reader rests between two looks.")] = 0.01
 
 
 class PollIntervalPlanner(KnobPlanner[Options]):
     """Decides on an interval from the peak rate and the ring's size."""
 
     name = "poll-interval"
-    summary = "Let the reader look more often than the ring fills."
+    summary = "Let the reader look more often than the ring fills, or less often than all the time."
     knob = "poll-interval"
     kind = Options
 
     def decide(self, asked: Question[Options]) -> Plan:
-        """From the peak rate to the interval in which half the ring fills."""
+        """From the peak rate to the interval in which half the ring fills; or to a rest, to save CPU."""
+        if cpu_price.asked_for(asked):
+            return self._rest(asked)
         ring, record = asked.need("flow.ring_bytes"), asked.need("flow.record_bytes")
         peak = max(asked.need("flow.in_per_s"), asked.number("flow.burst_in_per_s") or 0.0)
         now_s = _interval(asked)
@@ -64,6 +71,41 @@ class PollIntervalPlanner(KnobPlanner[Options]):
             f"poll every {say_seconds(after_s)} instead of {say_seconds(now_s)}: {why}",
             _predictions(asked, fill, f"{peak:,.0f}/s · {after_s:g} s · {record:g} / {ring:,.0f} bytes"),
             warnings=(f"more wakeups cost CPU: {wakeups}",),
+        )
+
+    def _rest(self, asked: Question[Options]) -> Plan:
+        """A rest between two looks, where asking or waking up is what costs."""
+        seen = cpu_price.spent(asked)
+        now_s = asked.current if isinstance(asked.current, (int, float)) else 0.0
+        ring, record = asked.number("flow.ring_bytes"), asked.number("flow.record_bytes")
+        peak = max(asked.number("flow.in_per_s") or 0.0, asked.number("flow.burst_in_per_s") or 0.0)
+        lasts_s = asked.options.fill * ring / (peak * record) if ring and record and peak else math.inf
+        rest_s = min(asked.options.rest, lasts_s, asked.bounds[1])
+        after, after_s = asked.fit(_rounded(rest_s), "down")
+        if after_s < asked.options.floor or not isinstance(after, (int, float, str)):
+            nothing(f"the ring fills by half in {say_seconds(lasts_s)}: there is no time to rest")
+        if now_s >= after_s:
+            nothing(f"the reader rests for {say_seconds(now_s)} between two looks already")
+        own = seen.at_looks(1 / after_s)
+        cpu_price.refuse_small(seen.own - own, seen, f"a rest of {say_seconds(after_s)} between two looks")
+        said = f"{seen.sleepers * min(1 / after_s, seen.sleeps or math.inf):,.0f} sleeps/s"
+        why = (
+            f"{cpu_price.say_cores(seen.spinning)} go into asking while nothing is there and"
+            f" {cpu_price.say_cores(seen.sleeping)} into {seen.sleeps:,.0f} sleeps/s; one look in"
+            f" {say_seconds(after_s)} is enough"
+        )
+        sums = (
+            f"{said} · {say_seconds(seen.sleep_s)} + {cpu_price.say_cores(seen.working)} of work"
+            " on the events"
+        )
+        return plan(
+            self.name,
+            asked,
+            (change(asked, after, why),),
+            f"poll every {say_seconds(after_s)} instead of "
+            f"{f'every {say_seconds(now_s)}' if now_s else 'all the time'}: {why}",
+            (cpu_price.own_cpu(seen, own, sums), *_fill(asked, peak * after_s), *cpu_price.no_losses(asked)),
+            warnings=_later(after_s, lasts_s),
         )
 
     def _next(
@@ -100,6 +142,30 @@ def _interval(asked: Question[Options]) -> float:
     if isinstance(current, (int, float)) and current > 0:
         return float(current)
     return asked.need("flow.poll_interval_s")
+
+
+def _fill(asked: Question[Options], waiting: float) -> tuple[Prediction, ...]:
+    """How full the ring gets while the reader rests, where its size is known."""
+    ring, record = asked.number("flow.ring_bytes"), asked.number("flow.record_bytes")
+    if not ring or not record:
+        return ()
+    return (
+        Prediction(
+            measure="flow.fill_peak",
+            before=asked.number("flow.fill_peak"),
+            after=min(1.0, waiting * record / ring),
+            unit="share",
+            at_most=True,
+            arithmetic=f"{waiting:,.0f} events of {record:g} bytes in {say_bytes(ring)}",
+        ),
+    )
+
+
+def _later(rest_s: float, lasts_s: float) -> tuple[str, ...]:
+    said = [f"an event waits up to {say_seconds(rest_s)} before it is read"]
+    if math.isinf(lasts_s):
+        said.append("how long the buffer lasts is unknown: watch for lost events")
+    return tuple(said)
 
 
 def _predictions(asked: Question[Options], fill: float, arithmetic: str) -> tuple[Prediction, ...]:

@@ -6,6 +6,9 @@ goes with the agent; else through its configuration. Events are lost on purpose:
 nature, and a human is asked first. Against bursts it is refused when it would leave out more
 than they lose.
 
+After a verdict about CPU, N is the least that brings its CPU and that of its programs to 0.7 of the
+option ``cores``.
+
 Touches: one variable, or one setting and a reload, or both.
 """
 
@@ -18,7 +21,7 @@ import msgspec
 
 from engine.errors import UsageError
 from engine.values import Change, Plan, Prediction
-from remediations import bursts
+from remediations import bursts, cpu_price
 from remediations.knob_change import KnobChange
 from remediations.options import says
 from remediations.overload import Overload, losses, overload
@@ -30,6 +33,7 @@ class Options(msgspec.Struct, frozen=True):
 
     at_most: Annotated[float, says("count", "The largest N: keep at least one event in so many.")] = 1000
     factor: Annotated[float | None, says("factor", "The most one application multiplies N by.")] = None
+    cores: Annotated[float, says("cores", "Against high CPU: what the agent and its programs may use.")] = 0.1
     through: Annotated[
         str,
         says(
@@ -51,6 +55,8 @@ class SamplingPlanner(KnobPlanner[Options]):
     def decide(self, asked: Question[Options]) -> Plan:
         """N from the bursts or the overload, and the doors to set it through."""
         doors = _doors(asked)
+        if cpu_price.asked_for(asked):
+            return self._cheaper(asked, doors)
         seen = bursts.bursts(asked) if asked.case.text("flow.pattern") == "bursts" else overload(asked)
         now = max(1.0, float(str(doors[0].current or 1)))
         most = min(asked.options.at_most, asked.bounds[1], now * (asked.options.factor or math.inf))
@@ -68,6 +74,44 @@ class SamplingPlanner(KnobPlanner[Options]):
             tuple(_through(door, keep, why) for door in doors),
             f"keep 1 in {keep}: {why}",
             (_losses(asked, seen, now / keep), rate),
+            risk="medium",
+            temporary=True,
+            warnings=_warnings(asked, keep),
+        )
+
+    def _cheaper(self, asked: Question[Options], doors: list[Question[Options]]) -> Plan:
+        """N from the cores that are allowed."""
+        seen = cpu_price.spent(asked)
+        if not seen.events:
+            nothing("how many events arrive is unknown, or none do: fewer of them can't be planned")
+        now = max(1.0, float(str(doors[0].current or 1)))
+        most = min(asked.options.at_most, asked.bounds[1], now * (asked.options.factor or math.inf))
+        factor = cpu_price.fewer(seen, asked.options.cores, most / now)
+        keep = min(math.ceil(now * factor), int(most))
+        if keep <= now:
+            nothing(f"1 in {now:g} is kept and 1 in {most:g} is allowed: no more can be left out")
+        kept = now / keep
+        predictions = cpu_price.fewer_events(seen, kept)
+        total = sum(one.after for one in predictions)
+        cpu_price.refuse_small(seen.total - total, seen, f"keeping 1 in {keep}")
+        why = (
+            f"{seen.events:,.0f} events/s cost {cpu_price.say_cores(seen.total)}; 1 in {keep} leaves"
+            f" {seen.events * kept:,.0f} events/s and {cpu_price.say_cores(total)}"
+        )
+        rate = Prediction(
+            measure="flow.in_per_s",
+            before=seen.events,
+            after=seen.events * kept,
+            unit="events/s",
+            at_most=True,
+            arithmetic=f"{seen.events:,.0f} · {now:g} / {keep}",
+        )
+        return plan(
+            self.name,
+            asked,
+            tuple(_through(door, keep, why) for door in doors),
+            f"keep 1 in {keep}: {why}",
+            (*predictions, rate),
             risk="medium",
             temporary=True,
             warnings=_warnings(asked, keep),

@@ -4,6 +4,9 @@ A reader that sleeps while the ring fills is woken earlier; one that is bound by
 and woken for every event is woken less often. The profile lists the words of the setting
 from the most eager to the laziest, or the usual words are known here.
 
+After a verdict about CPU: a reader that polls without a pause sleeps until the kernel wakes it;
+one that is woken for nearly every event is woken for many.
+
 Touches: one setting, and a reload where the agent needs one.
 Source: BPF_RB_FORCE_WAKEUP and BPF_RB_NO_WAKEUP, Linux Documentation/bpf/ringbuf.rst.
 """
@@ -15,6 +18,7 @@ from typing import Annotated
 import msgspec
 
 from engine.values import Plan, Prediction
+from remediations import cpu_price
 from remediations.knob_change import KnobChange
 from remediations.options import says
 from remediations.planning import FULL_CORE, KnobPlanner, Question, change, nothing, plan
@@ -50,14 +54,20 @@ class WakeupPolicyPlanner(KnobPlanner[Options]):
         now = asked.current
         if not isinstance(now, str):
             nothing("the present wakeup policy is unknown: it is not set and the profile names no default")
+        for_cpu = cpu_price.asked_for(asked)
         busiest = asked.number("process.busiest_thread_cores")
         lazier = busiest is not None and busiest >= FULL_CORE
+        if for_cpu:
+            lazier = not _spins(asked)
         word = asked.options.to or _word(asked, now, lazier=lazier)
         if asked.knob.choices and word not in asked.knob.choices:
             nothing(f"{word!r} is not one of {', '.join(asked.knob.choices)}")
         if word == now:
             nothing(f"the wakeup policy is {now} already")
-        why, predictions, warning = _less_often(asked) if lazier else _earlier(asked)
+        if for_cpu:
+            why, predictions, warning = _in_batches(asked) if lazier else _asleep(asked)
+        else:
+            why, predictions, warning = _less_often(asked) if lazier else _earlier(asked)
         return plan(
             self.name,
             asked,
@@ -83,6 +93,49 @@ def _word(asked: Question[Options], now: str, *, lazier: bool) -> str:
     if not wanted or (here >= _BATCHED if lazier else here <= _ADAPTIVE):
         nothing(f"{now} wakes the reader {'seldom' if lazier else 'early'} enough already")
     return wanted[0]
+
+
+def _spins(asked: Question[Options]) -> bool:
+    seen = cpu_price.spent(asked)
+    return seen.spinning > seen.own / 2
+
+
+def _asleep(asked: Question[Options]) -> tuple[str, tuple[Prediction, ...], str]:
+    """From asking all the time to sleeping until woken: one sleep per event at most."""
+    seen = cpu_price.spent(asked)
+    rate = seen.events or 0.0
+    own = seen.at_looks(rate)
+    cpu_price.refuse_small(seen.own - own, seen, "sleeping until there is something to read")
+    why = (
+        f"{cpu_price.say_cores(seen.spinning)} go into asking while nothing is there;"
+        f" asleep, it is woken {rate:,.0f} times a second at most"
+    )
+    sums = (
+        f"at most {rate:,.0f} wakeups/s · {seen.sleep_s * 1e6:.2g} µs + {cpu_price.say_cores(seen.working)}"
+        " of work on the events"
+    )
+    return (
+        why,
+        (cpu_price.own_cpu(seen, own, sums, at_most=True), *cpu_price.no_losses(asked)),
+        ("the BPF program wakes the reader, which costs it some time per wakeup"),
+    )
+
+
+def _in_batches(asked: Question[Options]) -> tuple[str, tuple[Prediction, ...], str]:
+    """From a wakeup for nearly every event to one for many: at least half of them go."""
+    seen = cpu_price.spent(asked)
+    rate = seen.events or 0.0
+    if seen.sleeps < 0.1 * rate:
+        nothing(f"{seen.sleeps:,.0f} wakeups for {rate:,.0f} events/s: waking is not what costs the CPU")
+    cpu_price.refuse_small(seen.sleeping / 2, seen, "half the wakeups")
+    why = f"{seen.sleeps:,.0f} sleeps/s for {rate:,.0f} events/s take {cpu_price.say_cores(seen.sleeping)}"
+    sums = f"at least half of {seen.sleeps:,.0f} sleeps/s · {seen.sleep_s * 1e6:.2g} µs are saved"
+    own = seen.own - seen.sleeping / 2
+    return (
+        why,
+        (cpu_price.own_cpu(seen, own, sums, at_most=True), *cpu_price.no_losses(asked)),
+        ("events wait longer in the ring before they are read"),
+    )
 
 
 def _earlier(asked: Question[Options]) -> tuple[str, tuple[Prediction, ...], str]:

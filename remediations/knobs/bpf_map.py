@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes as c
-import errno
 import mmap
 import os
 import struct
@@ -24,8 +23,8 @@ from functools import cache
 import msgspec
 
 from remediations.knobs.backend import NotChanged
+from remediations.knobs.bpf_call import bpf
 
-_SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
 _MAP_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD = 14, 15
 _MMAPABLE, _READ_ONLY_PROGRAM = 1 << 10, 1 << 7
 _KIND_INT, _KIND_DATASEC = 1, 15
@@ -74,7 +73,7 @@ def opened(map_id: int) -> Iterator[int]:
         FileNotFoundError: There is no such map (any more).
         PermissionError: CAP_SYS_ADMIN, or CAP_BPF in the map's user namespace, is missing.
     """
-    fd = _bpf(_MAP_GET_FD_BY_ID, struct.pack("<III", map_id, 0, 0))
+    fd = bpf(_MAP_GET_FD_BY_ID, struct.pack("<III", map_id, 0, 0))
     try:
         yield fd
     finally:
@@ -145,30 +144,13 @@ def _mapped(map_id: int, *, writable: bool) -> Iterator[mmap.mmap]:
 
 def _info(fd: int) -> MapInfo:
     buffer = c.create_string_buffer(128)
-    _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, len(buffer), c.addressof(buffer)))
+    bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, len(buffer), c.addressof(buffer)))
     # type id key_size value_size max_entries flags name[16] ifindex btf_vmlinux netns_dev netns_ino
     # btf_id btf_key_type btf_value_type
     _, _, _, value_size, entries, flags, _, _, _, _, _, btf_id, _, value_type = struct.unpack_from(
         "=6I16sIIQQIII", buffer.raw
     )
     return MapInfo(value_size, entries, flags, btf_id, value_type)
-
-
-def _bpf(command: int, attributes: bytes) -> int:
-    number = _SYS_BPF.get(os.uname().machine)
-    if number is None:
-        raise NotChanged(f"the bpf() call of {os.uname().machine} is not known", fix="change it by hand")
-    buffer = c.create_string_buffer(attributes.ljust(128, b"\0"), 128)
-    result = int(_libc().syscall(number, command, buffer, 128))
-    if result < 0:
-        code = c.get_errno()
-        raise OSError(code, os.strerror(code), errno.errorcode.get(code, ""))
-    return result
-
-
-@cache
-def _libc() -> c.CDLL:
-    return c.CDLL(None, use_errno=True)
 
 
 @cache

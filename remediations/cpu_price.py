@@ -1,0 +1,214 @@
+"""The arithmetic of CPU: what an agent uses, and what it will use after a change.
+
+Own CPU = spinning + sleeps · w + events · c: what it uses while nothing is there to read, what
+falling asleep and waking up costs (w, at most its system time per context switch), and the work on
+each event (c). The CPU of its BPF programs is told apart: it is not in the agent's own.
+
+Not here: what is changed (``poll_interval``, ``batch_size``, ``sampling`` …).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from engine.values import Prediction, Scalar
+from remediations.planning import Question, nothing
+
+#: The diagnosis whose verdict asks for less CPU.
+DIAGNOSIS = "cpu-use"
+#: CPU of one sleep where it can't be told from the evidence: two context switches and a timer.
+SLEEP_S = 10e-6
+#: The most that one sleep is taken to cost.
+DEAREST_SLEEP_S = 20e-6
+#: A BPF run that ends where events are left out costs about this share of a whole one.
+SHORT_RUN = 0.2
+#: How far below the limit a change aims.
+LOAD = 0.7
+#: A thread with this share of the context switches is one of those that wake for events.
+_WAKES = 0.1
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """Cores that the agent itself and its BPF programs use, and what its own part is made of.
+
+    Attributes:
+        own: Of its own; ``spinning`` of it while nothing was there to read.
+        bpf: Of its BPF programs; None when not measured.
+        runs: Runs a second of all its programs.
+        events: Events a second that reach it; None when not measured.
+        sleeps: Times a second that one of its threads falls asleep.
+        sleep_s: CPU of one sleep, in seconds.
+        sleepers: Threads that wake for events.
+    """
+
+    own: float
+    spinning: float
+    bpf: float | None
+    runs: float | None
+    events: float | None
+    sleeps: float
+    sleep_s: float
+    sleepers: int
+
+    @property
+    def total(self) -> float:
+        """All that it costs the machine."""
+        return self.own + (self.bpf or 0.0)
+
+    @property
+    def sleeping(self) -> float:
+        """Cores that go into falling asleep and waking up."""
+        return min(self.sleeps * self.sleep_s, self.own - self.spinning)
+
+    @property
+    def working(self) -> float:
+        """Cores that go into the events themselves."""
+        return self.own - self.spinning - self.sleeping
+
+    def at_rate(self, events: float) -> float:
+        """Own CPU at another rate of events: work shrinks with it, sleeps only once they are fewer."""
+        if not self.events:
+            return self.own
+        sleeps = min(self.sleeps, self.sleepers * events)
+        return self.spinning + sleeps * self.sleep_s + self.working * events / self.events
+
+    def at_looks(self, per_s: float) -> float:
+        """Own CPU when the reader looks so often a second, and rests in between."""
+        return min(self.sleeps, self.sleepers * per_s) * self.sleep_s + self.working
+
+    def programs_at(self, kept: float) -> float:
+        """CPU of its programs when they keep this share of the events: the rest of the runs end early."""
+        if not self.bpf:
+            return 0.0
+        fruitful = min(1.0, (self.events or 0.0) / self.runs) if self.runs else 0.0
+        short = 1 - fruitful
+        whole = self.bpf / (fruitful + SHORT_RUN * short) if fruitful else 0.0
+        left = whole * (fruitful * (kept + SHORT_RUN * (1 - kept)) + SHORT_RUN * short)
+        return left if fruitful else self.bpf
+
+
+def asked_for(asked: Question[Any]) -> bool:
+    """Whether the verdict is about CPU: then a change is planned to save it."""
+    return asked.case.verdict is not None and asked.case.verdict.diagnosis == DIAGNOSIS
+
+
+def spent(asked: Question[Any]) -> Spent:
+    """What it uses, from the evidence; refused when its own CPU is unknown."""
+    own, system = asked.need("process.cpu_cores"), asked.number("process.cpu_system_cores")
+    spinning = min(own, asked.number("work.spin_cores") or 0.0)
+    sleeps = asked.number("process.context_switches_per_s") or 0.0
+    dear = system / sleeps if system and sleeps else SLEEP_S
+    return Spent(
+        own=own,
+        spinning=spinning,
+        bpf=asked.number("cost.cpu_cores"),
+        runs=asked.number("cost.runs_per_s"),
+        events=_first(asked, "flow.in_per_s", "work.events_per_s"),
+        sleeps=sleeps,
+        sleep_s=SLEEP_S if spinning > own / 2 else min(dear, DEAREST_SLEEP_S),
+        sleepers=_sleepers(asked, sleeps),
+    )
+
+
+def own_cpu(seen: Spent, after: float, arithmetic: str, *, at_most: bool = False) -> Prediction:
+    """The agent's own CPU after a change."""
+    return Prediction(
+        measure="process.cpu_cores",
+        before=seen.own,
+        after=after,
+        unit="cores",
+        at_most=at_most,
+        arithmetic=arithmetic,
+    )
+
+
+def programs_cpu(seen: Spent, after: float, arithmetic: str, *, at_most: bool = False) -> Prediction:
+    """The CPU of its BPF programs after a change."""
+    return Prediction(
+        measure="cost.cpu_cores",
+        before=seen.bpf,
+        after=after,
+        unit="cores",
+        at_most=at_most,
+        arithmetic=arithmetic,
+    )
+
+
+def no_losses(asked: Question[Any]) -> tuple[Prediction, ...]:
+    """That saving CPU loses no event, where losses are seen at all."""
+    before = asked.number("flow.dropped_per_s")
+    if before is None:
+        return ()
+    return (
+        Prediction(
+            measure="flow.dropped_per_s",
+            before=before,
+            after=before,
+            unit="events/s",
+            at_most=True,
+            arithmetic="no event more than now is lost",
+        ),
+    )
+
+
+def say_cores(cores: float) -> str:
+    """``0.12 cores``; small ones with two digits that matter."""
+    return f"{cores:.2g} cores"
+
+
+def _first(asked: Question[Any], *paths: str) -> float | None:
+    return next((value for path in paths if (value := asked.number(path)) is not None), None)
+
+
+def _sleepers(asked: Question[Any], sleeps: float) -> int:
+    """How many of its threads wake for events: those with a good part of the context switches."""
+    seen = asked.case.evidence.get("process")
+    rows = seen.tables.get("threads", ()) if seen else ()
+    return max(1, sum(_number(row.get("switches_per_s")) >= _WAKES * sleeps > 0 for row in rows))
+
+
+def _number(value: Scalar) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def refuse_small(saved: float, seen: Spent, what: str) -> None:
+    """Refuse a change that saves less than a tenth of the total: it would only be undone again."""
+    if saved < 0.1 * seen.total:
+        nothing(f"{what} would save {say_cores(saved)} of {say_cores(seen.total)}: not worth it")
+
+
+def fewer_events(seen: Spent, kept: float) -> list[Prediction]:
+    """Its own CPU and that of its programs when this share of the events is kept."""
+    rate = (seen.events or 0.0) * kept
+    own = own_cpu(
+        seen,
+        seen.at_rate(rate),
+        f"{rate:,.0f} events/s · {_price(seen)} of work + "
+        f"{min(seen.sleeps, seen.sleepers * rate):,.0f} sleeps/s · {seen.sleep_s * 1e6:.2g} µs"
+        + (f" + {say_cores(seen.spinning)} of spinning" if seen.spinning else ""),
+    )
+    if seen.bpf is None:
+        return [own]
+    sums = (
+        f"a run without an event is taken to cost {SHORT_RUN:.0%} of one with; {kept:.2g} of the events stay"
+    )
+    return [own, programs_cpu(seen, seen.programs_at(kept), sums)]
+
+
+def fewer(seen: Spent, cores: float, most: float) -> float:
+    """By what factor the events must get fewer for 0.7 of ``cores``; ``most`` where that is out of reach.
+
+    Found by halving: the total falls with the factor, yet not in proportion.
+    """
+    low, high = 1.0, most
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        total = seen.at_rate((seen.events or 0.0) / middle) + seen.programs_at(1 / middle)
+        low, high = (low, middle) if total <= LOAD * cores else (middle, high)
+    return high
+
+
+def _price(seen: Spent) -> str:
+    return f"{seen.working / seen.events * 1e6:.2g} µs" if seen.events else "unknown"
