@@ -90,9 +90,21 @@ def _finish(part: dict[str, Any], struct: type[msgspec.Struct]) -> None:
         elif "one-or-many" in reads:
             many = next(one for one in (shape, *shape.get("anyOf", ())) if "items" in one)
             shape = {"anyOf": [many["items"], {key: many[key] for key in ("type", "items")}]}
+            shape = _any_scalar(shape) if "verbatim" in repr(info.type) else shape
+        elif "verbatim" in repr(info.type):
+            shape = _any_scalar(shape)
         elif info.encode_name == "default" or shape.get("default") in (None, ""):
             shape.pop("default", None)
         part["properties"][info.encode_name] = {"description": fields.get(info.name, ""), **shape}
+
+
+def _any_scalar(shape: Any) -> Any:  # noqa: ANN401 - a schema or a part of one
+    """Where a text is taken as it stands, whatever YAML would make of it."""
+    if shape == {"type": "string"}:
+        return {"type": ["string", "number", "boolean"]}
+    if isinstance(shape, dict):
+        return {key: _any_scalar(one) for key, one in shape.items()}
+    return [_any_scalar(one) for one in shape] if isinstance(shape, list) else shape
 
 
 def _reads(kind: Any) -> set[str]:  # noqa: ANN401 - a type hint

@@ -17,9 +17,7 @@ from engine.values import Risk
 #: Evidence by probe; its shape is wider than that of settings (``engine.rehearsals.evidence``).
 Tree = Annotated[Any, Meta(extra={"reads": "tree"})]
 Written = Annotated[Any, Meta(extra={"reads": "tree-as-written"})]
-Verbatim = Annotated[
-    str, Meta(extra={"reads": "verbatim"}, extra_json_schema={"type": ["string", "number", "boolean"]})
-]
+Verbatim = Annotated[str, Meta(extra={"reads": "verbatim"})]
 Texts = Annotated[tuple[Verbatim, ...], Meta(extra={"reads": "one-or-many"})]
 Probes = Annotated[tuple[Name, ...], Meta(extra={"reads": "one-or-many"})]
 #: How a plan came out, as people say it.
