@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from engine.values import Change, Cost, Decision, Evidence, Plan, Scalar, Setting, Target, Verdict
+from engine.values import Change, Cost, Decision, Evidence, KnobValue, Plan, Scalar, Setting, Target, Verdict
 
 #: ``healthy`` nothing to do · ``fixed`` the goal holds · ``mitigated`` it holds through a lease ·
 #: ``unfixed`` all that was tried was undone · ``waiting`` approval · ``refused`` guards ·
@@ -153,10 +153,16 @@ class Decided(_Event, frozen=True, kw_only=True, tag="decided"):
 
 
 class Planned(_Event, frozen=True, kw_only=True, tag="planned"):
-    """A remediation planned; an empty plan says why. ``rung``: its place on the ladder."""
+    """A remediation planned; an empty plan says why.
+
+    Attributes:
+        rung: Its place on the ladder.
+        knobs: The values that it read, by knob: without the text around them, which may hold secrets.
+    """
 
     plan: Plan
     rung: int = 0
+    knobs: dict[str, KnobValue] = {}
 
 
 class Judged(_Event, frozen=True, kw_only=True, tag="judged"):

@@ -8,6 +8,7 @@ Not here: making the change (``engine.running.remedy``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +19,7 @@ from engine.guarding.guards import Answer, Past, Situation, greatest_risk, stric
 from engine.language.model import Change
 from engine.record import Judged, Planned, Would
 from engine.running.scene import Scene, Turned
-from engine.values import Decision, Plan
+from engine.values import Decision, KnobValue, Plan
 
 #: How far back guards may look.
 DAY_S = 86400.0
@@ -50,12 +51,17 @@ def propose(planner: Planner, step: Change, scene: Scene, rung: int = 0) -> Prop
     case = msgspec.structs.replace(scene.case(options), knobs=planner.read(scene.target))
     plan = planner.plan(case)
     plan = msgspec.structs.replace(plan, risk=greatest_risk(plan.risk, planner.risk, step.risk))
-    scene.record(Planned(at=scene.now, step=step.id, plan=plan, rung=rung))
+    scene.record(Planned(at=scene.now, step=step.id, plan=plan, rung=rung, knobs=_bare(case.knobs)))
     if not plan.changes:
         return Turned("blocked" if plan.blocked else "nothing", plan.reason or "there is nothing to change")
     lease_s = None if step.lease is None else scene.seconds(step.lease)
     decisions = scene.tools.guard().decisions(plan, _situation(plan, scene, lease_s))
     return Proposal(plan, decisions, strictest(decisions).answer, lease_s)
+
+
+def _bare(knobs: Mapping[str, KnobValue]) -> dict[str, KnobValue]:
+    """Values for the record: no texts, which may be whole files."""
+    return {name: KnobValue(value=one.value, missing=one.missing) for name, one in knobs.items()}
 
 
 def _situation(plan: Plan, scene: Scene, lease_s: float | None) -> Situation:
