@@ -58,4 +58,8 @@ FIELDS: dict[str, Field] = {
     "evicts": _bool("whether it drops an old entry when it is full (LRU)"),
     "cleanable": _bool("whether entries may be deleted from outside and put back as they were"),
     "maps_bytes": _number("memory of all maps of the target", "bytes"),
+    "soonest_map": _text("name of the map that is full first at its growth, of those that refuse then"),
+    "soonest_id": _number("its id"),
+    "soonest_growth_per_s": _number("entries it grew by", "entries/s"),
+    "soonest_full_in_s": _number("time until it is full", "s"),
 }

@@ -19,7 +19,7 @@ import msgspec
 from bpf.library import failure, library
 
 # linux/btf.h
-KIND_INT, KIND_STRUCT, KIND_ENUM, KIND_VAR, KIND_DATASEC = 1, 4, 6, 14, 15
+KIND_INT, KIND_ARRAY, KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_VAR, KIND_DATASEC = 1, 3, 4, 5, 6, 14, 15
 _ALIASES = frozenset((8, 9, 10, 11, 18))  # typedef, volatile, const, restrict, type tag
 _INT_SIGNED = 1 << 24
 _HEAD = struct.Struct("=III")  # name offset; kind and count; size or type
@@ -39,6 +39,21 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     signed: bool = False
     scalar: bool = False
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """One named number within a key or a value.
+
+    Attributes:
+        name: Of the innermost member, or of the type itself where it is no structure (``pid_t``).
+        kinds: Names of its types, outermost first: ``pid_t``, ``__kernel_pid_t``, ``int``.
+        offset, size: Bytes from the start of the whole.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    offset: int
+    size: int
 
 
 class Types:
@@ -82,6 +97,32 @@ class Types:
             signed = bool(encoding & _INT_SIGNED)
         scalar = kind in (KIND_INT, KIND_ENUM) and size in (1, 2, 4, 8)
         return Place(name=name, offset=offset, size=size, signed=signed, scalar=scalar)
+
+    def members(self, type_id: int, *, offset: int = 0, name: str = "") -> list[Member]:
+        """All members of a type, those of structures within structures included; of unions each one.
+
+        A type that is no structure is one member without a name; a structure with a name stands behind
+        its own members.
+        """
+        kinds: tuple[str, ...] = ()
+        address, called, kind, count, size = self._read(type_id)
+        while kind in _ALIASES:
+            kinds += (called,) if called else ()
+            address, called, kind, count, size = self._read(size)
+        kinds += (called,) if called else ()
+        if kind in (KIND_STRUCT, KIND_UNION):
+            rows = ctypes.string_at(address + _HEAD.size, _HEAD.size * count)
+            found = []
+            for named, inner, bits in _HEAD.iter_unpack(rows):  # struct btf_member
+                text = (library().btf__name_by_offset(self._pointer, named) or b"").decode(errors="replace")
+                found += self.members(inner, offset=offset + (bits & 0xFFFFFF) // 8, name=text or name)
+            return found + ([Member(name=name, kinds=kinds, offset=offset, size=size)] if called else [])
+        size = (
+            size
+            if kind in (KIND_INT, KIND_ENUM)
+            else int(library().btf__resolve_size(self._pointer, type_id))
+        )
+        return [Member(name=name, kinds=kinds, offset=offset, size=size)]
 
     def member_at(self, structure: str, member: str) -> int | None:
         """Offset in bytes of a structure's own member; None when there is none of that name."""

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import sys
 from collections.abc import Iterable, Iterator
 from ctypes import byref, c_uint32, c_uint64
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,7 +31,10 @@ PER_CPU = frozenset(("percpu_hash", "percpu_array", "lru_percpu_hash"))
 ARRAYS = frozenset(
     ("array", "percpu_array", "prog_array", "perf_event_array", "cgroup_array", "array_of_maps")
 )
+#: Types that are slots, most of them empty: only a lookup of each tells.
+SLOTS = frozenset(("sockmap", "devmap", "cpumap"))
 _BATCH = 65536  # elements a call; small ones cost system calls, big ones memory
+_BATCH_BYTES = 8 << 20  # and no more than this, whatever a value takes
 _ENOTSUPP = 524
 
 
@@ -44,7 +49,8 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         entries: Elements.
-        source: The rung that served: ``element count``, ``batched walk``, ``key walk``, ``size``.
+        source: The rung that served: ``element count``, ``batched walk``, ``key walk``, ``lookups`` or
+            ``size``.
     """
 
     entries: int
@@ -67,12 +73,14 @@ def count(map_id: int, element_count: int | None = None) -> Counted:
         info = ask(fd, MapInfo())
         if MAP_TYPES.get(info.type) in ARRAYS:
             return Counted(entries=info.max_entries, source="size")
+        if MAP_TYPES.get(info.type) in SLOTS:
+            return Counted(entries=_slots_in_use(fd, info), source="lookups")
         try:
-            walked = sum(found for _, _, found in _batches(fd, info))
+            walked = sum(batch.found for batch in batches(fd, info))
         except BpfError as error:
             if error.number not in (errno.EINVAL, errno.EOPNOTSUPP, _ENOTSUPP):
                 raise
-            return Counted(entries=sum(1 for _ in _keys(fd, info)), source="key walk")
+            return Counted(entries=sum(1 for _ in keys(fd, info)), source="key walk")
         return Counted(entries=walked, source="batched walk")
 
 
@@ -84,8 +92,11 @@ def lookup_batch(map_id: int) -> Iterator[tuple[bytes, bytes]]:
     """
     with opened("map", map_id) as fd:
         info = ask(fd, MapInfo())
-        for keys, values, found in _batches(fd, info):
-            yield keys.raw[: found * info.key_size], values.raw[: found * value_bytes(info)]
+        for batch in batches(fd, info):
+            yield (
+                batch.keys.raw[: batch.found * info.key_size],
+                batch.values.raw[: batch.found * value_bytes(info)],
+            )
 
 
 def delete_batch(map_id: int, keys: Iterable[bytes]) -> int:
@@ -149,31 +160,63 @@ def memory_bytes(map_id: int) -> int | None:
     return None
 
 
-Batch = tuple["ctypes.Array[ctypes.c_char]", "ctypes.Array[ctypes.c_char]", int]
+class Batch(NamedTuple):
+    """Elements side by side; the buffers are used again for the next one.
+
+    Attributes:
+        found: Elements in it.
+        bucket: For hash tables: all buckets below this one have been read; None at the end.
+    """
+
+    keys: ctypes.Array[ctypes.c_char]
+    values: ctypes.Array[ctypes.c_char]
+    found: int
+    bucket: int | None
 
 
-def _batches(fd: int, info: MapInfo) -> Iterator[Batch]:
-    """Keys, values and how many, batch after batch; the buffers are used again."""
-    size = min(_BATCH, max(info.max_entries, 1))
+def batches(fd: int, info: MapInfo, at_once: int = _BATCH) -> Iterator[Batch]:
+    """Keys, values and how many, batch after batch. Kernel 5.6.
+
+    Args:
+        fd: Of the map.
+        info: Its facts.
+        at_once: Elements in a batch at most; more where one bucket of a hash table holds more.
+
+    Raises:
+        BpfError: The map is of a kind that can't be read in batches, or is gone.
+    """
+    room = max(64, _BATCH_BYTES // max(info.key_size + value_bytes(info), 1))
+    size = min(at_once, room, max(info.max_entries, 1))
     lib, options = library(), _Options(ctypes.sizeof(_Options), 0, 0)
-    keys = ctypes.create_string_buffer(size * info.key_size)
-    values = ctypes.create_string_buffer(size * value_bytes(info))
     place = ctypes.create_string_buffer(max(info.key_size, 8))
     start = None
     while True:
-        found = c_uint32(size)
-        result = lib.bpf_map_lookup_batch(fd, start, place, keys, values, byref(found), byref(options))
-        if result < 0 and -result != errno.ENOENT:  # ENOENT: the end
+        found_keys = ctypes.create_string_buffer(size * info.key_size)
+        values = ctypes.create_string_buffer(size * value_bytes(info))
+        while True:
+            found = c_uint32(size)
+            result = lib.bpf_map_lookup_batch(
+                fd, start, place, found_keys, values, byref(found), byref(options)
+            )
+            if result < 0 and -result != errno.ENOENT:  # ENOENT: the end
+                break
+            bucket = None if result < 0 else int.from_bytes(place.raw[:4], sys.byteorder)
+            if found.value:
+                yield Batch(found_keys, values, found.value, bucket)
+            if result < 0:
+                return
+            start = place
+        if -result != errno.ENOSPC or size >= info.max_entries:
             raise failure(f"map {info.id} could not be read in batches", -result)
-        if found.value:
-            yield keys, values, found.value
-        if result < 0:
-            return
-        start = place
+        size = min(2 * size, info.max_entries)  # one bucket holds more than a batch
 
 
-def _keys(fd: int, info: MapInfo) -> Iterator[bytes]:
-    """Key after key; the slow rung."""
+def keys(fd: int, info: MapInfo) -> Iterator[bytes]:
+    """Key after key; the slow rung.
+
+    Raises:
+        BpfError: The map is of a kind without keys to walk over, or is gone.
+    """
     step = library().bpf_map_get_next_key
     key = ctypes.create_string_buffer(info.key_size)
     result = step(fd, None, key)
@@ -182,3 +225,18 @@ def _keys(fd: int, info: MapInfo) -> Iterator[bytes]:
         result = step(fd, key, key)
     if -result != errno.ENOENT:
         raise failure(f"map {info.id} could not be walked", -result)
+
+
+def lookup(fd: int, info: MapInfo, key: bytes) -> bytes | None:
+    """The value of a key; None where there is none, or where this kind of map does not tell it."""
+    value = ctypes.create_string_buffer(value_bytes(info))
+    return value.raw if library().bpf_map_lookup_elem(fd, key, value) == 0 else None
+
+
+def _slots_in_use(fd: int, info: MapInfo) -> int:
+    if MAP_TYPES.get(info.type) == "sockmap" and info.value_size != 8:
+        raise BpfError(
+            f"sockets in map {info.id} can't be looked up: its values are {info.value_size} bytes",
+            fix="only a sockmap with values of 8 bytes tells which of its slots are in use",
+        )
+    return sum(lookup(fd, info, key) is not None for key in keys(fd, info))
