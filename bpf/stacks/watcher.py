@@ -1,0 +1,133 @@
+"""A target's system calls, waits and sleeps, and ticks with its rings empty: counted in the kernel.
+
+Its promise: counts of the window alone; the target's rings are asked how full they are, never read.
+
+Not here: what the counts mean (``bpf.stacks.spinning``, ``bpf.probes.reader_work``).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from bpf.libbpf import BpfObject, library
+from bpf.objects import maps
+from bpf.objects.iterators import possible_cpus
+from bpf.objects.names import text
+from bpf.stacks.sampler import online_cpus
+from bpf.stacks.spinning import ThreadWork
+from bpf.syscall import MapInfo, ProgramInfo, ask
+from bpf.system import syscall_names
+
+_OBJECT = Path(__file__).parents[1] / "probes" / "reader_work.bpf.o"
+_PROGRAMS = ("on_switch", "on_enter", "on_exit", "on_tick")
+_TRACEPOINTS = {"on_switch": "sched_switch", "on_enter": "sys_enter", "on_exit": "sys_exit"}
+_CALL = struct.Struct("=3Q")  # struct call
+_THREAD = struct.Struct("=4I12Q16s")  # struct thread
+_CALLS = 1024
+#: Calls that wait for something to do, and how one tells that there was nothing: WAIT_… of the C.
+_POLL, _SLEEP, _FUTEX = 1, 2, 3
+_WAITS = {
+    **dict.fromkeys(
+        ("epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"), _POLL
+    ),
+    **dict.fromkeys(("nanosleep", "clock_nanosleep"), _SLEEP),
+    "futex": _FUTEX,
+}
+MOST_RINGS = 4
+
+
+class Call(NamedTuple):
+    """One system call's use by the target: made, waits that ended, of these with nothing to do."""
+
+    name: str
+    made: int
+    waited: int
+    empty: int
+
+
+class Watcher:
+    """Our programs, loaded; ``start`` lets them count.
+
+    Args:
+        pids: Processes of the target.
+        rings: Ids of its ring buffers; more than ``MOST_RINGS`` are left out.
+    """
+
+    def __init__(self, pids: Iterable[int], rings: Sequence[int]) -> None:
+        self._object = BpfObject.open(_OBJECT)
+        try:
+            self._load(rings[:MOST_RINGS])
+            for pid in pids:
+                key = struct.pack("=I", pid)
+                library().bpf_map_update_elem(self._object.map("targets").fd, key, key, 0)
+        except BaseException:
+            self._object.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._object.close()
+
+    def start(self, hz: int) -> None:
+        """Count from now on; with a clock of ``hz`` ticks a second on each CPU."""
+        self._links = [
+            self._object.attach_raw_tracepoint(program, name) for program, name in _TRACEPOINTS.items()
+        ]
+        self._links += [self._object.attach_clock("on_tick", cpu, hz) for cpu in online_cpus()]
+
+    def stop(self) -> None:
+        """Stop counting; the counts stay."""
+        for link in self._links:
+            link.close()
+
+    @property
+    def bpf_s(self) -> float:
+        """Seconds that our programs ran, where somebody had run statistics on; else 0."""
+        infos = (ask(self._object.program_fd(name), ProgramInfo()) for name in _PROGRAMS)
+        return sum(int(info.run_time_ns) for info in infos) / 1e9
+
+    def calls(self) -> list[Call]:
+        """The system calls that were made, most first; a number without a name is told by its number."""
+        held, each = ask(self._object.map("calls").fd, MapInfo()).id, _CALL.size * possible_cpus()
+        found, number = [], 0
+        for _, values in maps.lookup_batch(held):
+            for at in range(0, len(values), each):
+                parts = zip(*_CALL.iter_unpack(values[at : at + each]), strict=True)
+                made, waited, empty = (sum(part) for part in parts)
+                if made or waited:
+                    found.append(Call(syscall_names.name_of(number), made, waited, empty))
+                number += 1
+        return sorted(found, key=lambda call: -call.made)
+
+    def threads(self) -> list[ThreadWork]:
+        """The threads that ran."""
+        held = ask(self._object.map("threads").fd, MapInfo()).id
+        found = []
+        for keys, values in maps.lookup_batch(held):
+            for (tid,), row in zip(struct.iter_unpack("=I", keys), _THREAD.iter_unpack(values), strict=True):
+                read, sleeps, asked, ran, ticks, awake, empty, comm = row[9:]
+                found.append(
+                    ThreadWork(tid, text(comm), read, sleeps, asked / 1e9, ran / 1e9, ticks, awake, empty)
+                )
+        return found
+
+    def _load(self, rings: Sequence[int]) -> None:
+        ours = self._object
+        ours.set_global("rings", struct.pack("=I", len(rings)))
+        numbers = {name: number for number, name in syscall_names.table().items()}
+        kinds = bytearray(_CALLS)
+        for name, kind in _WAITS.items():
+            if numbers.get(name, _CALLS) < _CALLS:
+                kinds[numbers[name]] = kind
+        ours.set_global("waits", bytes(kinds))
+        for place, ring in enumerate(rings):
+            ours.reuse_map(f"ring_{place}", ring)
+        ours.load()
