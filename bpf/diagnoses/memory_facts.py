@@ -22,6 +22,8 @@ MUCH_FREE, FREE_BYTES = 0.3, 8 << 20
 MUCH_STALE = 0.5
 #: A map grows when at most this share of its new keys went again.
 FEW_GO = 0.3
+#: A map threatens memory when it would take this share of what is left before it is full.
+THREATENS = 0.25
 #: What an allocator takes from the kernel at once (glibc: M_TOP_PAD).
 STEP_BYTES = 132 << 10
 
@@ -74,6 +76,16 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         filled = (self.maps.growth or 0.0) * (self.maps.entry_bytes or 0.0) if self.entries_grow else 0.0
         taken = (self.maps.slope or 0.0) if self.maps.growing else 0.0
         return max(filled, taken, 0.0)
+
+    @property
+    def threatens(self) -> bool:
+        """The map that grows will press on memory before it is full; or nothing bounds it that is known."""
+        m, (room, _) = self.maps, self.room
+        if not m.growing:
+            return False
+        if not self.entries_grow or not m.entry_bytes or not m.top.startswith(m.name) or room is None:
+            return True
+        return ((m.most or 0.0) - (m.entries or 0.0)) * m.entry_bytes >= THREATENS * room
 
     @property
     def heap_growth(self) -> float:

@@ -58,8 +58,8 @@ def unbounded(f: Facts) -> Cause | None:
         else f"map {m.name} takes {count(m.growth or 0.0)} entries/s and gives hardly any back: nobody"
         " cleans it",
         confidence=0.4 if f.stale else 0.75 if unknown else 0.9,
-        # Memory that really grows is told by map-memory-unseen, which names the same map.
-        explains=f.share(f.map_growth) * (0.8 if m.growing else 1.0),
+        # What bites first is told first: full maps, or memory (map-memory-unseen, of the same map).
+        explains=f.share(f.map_growth) * (0.8 if f.threatens else 1.0),
         speaks_for=kept(
             _comes_and_goes(f),
             f"{count(entries)} of {count(most)} entries ({share(m.fill or 0.0)})" if most else "",
@@ -98,7 +98,7 @@ def unseen(f: Facts) -> Cause | None:
         if by_maps
         else f"kernel memory of the cgroup grows by {octets(rate)}/s, and its processes do not",
         confidence=0.95 if agrees else 0.8 if by_maps else 0.5,
-        explains=f.share(f.map_growth if by_maps else rate),
+        explains=f.share(f.map_growth if by_maps else rate) * (0.8 if f.stale or not f.threatens else 1.0),
         speaks_for=kept(
             f"all its maps take {octets(m.bytes)}" if m.bytes is not None else "",
             f"the cgroup grows by {octets(g.slope)}/s, the processes' own memory by"
@@ -111,6 +111,9 @@ def unseen(f: Facts) -> Cause | None:
         ),
         speaks_against=kept(
             "the memory of its maps could not be read: it may be other kernel memory" if not by_maps else "",
+            f"{m.name} will be full before it takes much of what is left"
+            if by_maps and not f.threatens
+            else "",
             f"{count(g.others)} other processes are in that cgroup" if g.others else "",
             f"the heap grows as well, by {octets(f.heap_growth)}/s" if f.heap_grows else "",
         ),
