@@ -24,6 +24,7 @@
 #include "log.h"
 #include "memory.h"
 #include "reader.h"
+#include "supervise.h"
 
 #define SPIKE_EVERY_TICKS 5
 #define FIRST_SPIKE 3
@@ -195,17 +196,20 @@ static int parse(struct agent *agent, int argc, char **argv)
 	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
 						{"pid-file", required_argument, NULL, 'p'},
 						{"for", required_argument, NULL, 'f'},
+						{"supervise", no_argument, NULL, 's'},
 						{0}};
 	int option;
 
 	agent->config_file = "/etc/lab-agent.yaml";
-	while ((option = getopt_long(argc, argv, "c:p:f:", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "c:p:f:s", options, NULL)) != -1) {
 		if (option == 'c')
 			agent->config_file = optarg;
 		else if (option == 'p')
 			agent->pid_file = optarg;
 		else if (option == 'f')
 			agent->seconds = atol(optarg);
+		else if (option == 's')
+			agent->supervised = true;
 		else
 			return -1;
 	}
@@ -244,8 +248,13 @@ int main(int argc, char **argv)
 	agent.status.config = &agent.config;
 	agent.status.degraded = agent.degraded;
 	if (parse(&agent, argc, argv)) {
-		fprintf(stderr, "usage: lab-agent [--config FILE] [--pid-file FILE] [--for SECONDS]\n");
+		fprintf(stderr, "usage: lab-agent [--config FILE] [--pid-file FILE] [--for SECONDS] [--supervise]\n");
 		return 2;
+	}
+	if (agent.supervised) {
+		alarm(agent.seconds);
+		supervise();
+		alarm(0); /* of the supervisor; we count for ourselves */
 	}
 	if (config_read(agent.config_file, &agent.config, reason, sizeof(reason))) {
 		log_line(LOG_ERROR, "%s", reason);

@@ -9,6 +9,7 @@
 struct agent {
 	const char *config_file, *pid_file;
 	char object_file[4096];
+	bool supervised;
 	long seconds; /* to live; 0: until told to end */
 	struct config config;
 	struct loaded loaded;

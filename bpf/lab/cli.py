@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from bpf.lab import lab
+from bpf.lab.down import deaths
 from bpf.lab.fault_list import as_json, as_text
 from bpf.lab.faults import FAULTS, faults_of
 from bpf.lab.rates import measure
@@ -98,7 +99,13 @@ def stop(
 
 
 def _state(started: lab.Instance) -> str:
-    state = "its programs do not load; it tries again" if lab.fails(started) else started.metrics_url
+    state = started.metrics_url
+    if deaths(started):
+        state = "it dies, and its supervisor starts it again"
+    elif not started.alive:
+        state = "it is down"
+    elif lab.fails(started):
+        state = "its programs do not load; it tries again"
     return f"{started.name}: lab-agent, pid {started.pid}; {state}"
 
 

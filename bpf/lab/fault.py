@@ -16,7 +16,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """One way for the agent to fail.
 
     Attributes:
-        settings: Config path → value, where it differs from the shipped file.
+        settings: Config path → value, where it differs from the shipped file; ``{port}`` is its own.
         sources: The generator's sources: ``COMM:CALLS_PER_S``, ``COMM:CALLS_PER_S@EACH`` (so many from
             each short-lived process) or ``COMM:CALLS/EVERY_S``.
         keys: Values that the calls' first argument runs through: entries in the cache per source.
@@ -27,6 +27,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
             for counting, and goes without where the host has no such.
         stalled_exporter: The exporter writes to a FIFO that nobody reads.
         unmounted: It pins in a directory of the instance, where no BPF file system is mounted.
+        down: It is started, and then it ends; the lab's start waits for that.
+        stopped: Somebody stops it, with SIGTERM.
+        supervised: Whenever it ends, a supervisor starts it again after a second.
+        provoked_by: Sources that run once, until it ends.
         fails: Its programs don't load; it tries again every second, as a supervisor would make it.
         runbook: The runbook that it practises.
         cause: The name that the runbook's diagnosis should give it.
@@ -45,6 +49,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     stalled_exporter: bool = False
     unmounted: bool = False
     fails: bool = False
+    down: bool = False
+    stopped: bool = False
+    supervised: bool = False
+    provoked_by: tuple[str, ...] = ()
     runbook: str = ""
     cause: str = ""
     remedy: str = ""

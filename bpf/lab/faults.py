@@ -9,6 +9,7 @@ Not here: starting anything (``lab``). The agent's own defaults are in ``lab-age
 
 from __future__ import annotations
 
+from bpf.lab.down_faults import DOWN
 from bpf.lab.fault import Fault, evenly
 from bpf.lab.load_faults import LOAD
 from bpf.lab.loss_faults import LOSS
@@ -20,7 +21,7 @@ HEALTHY = Fault(
 )
 
 #: All faults, by name; those of one runbook stand together.
-FAULTS: dict[str, Fault] = {fault.name: fault for fault in (*LOSS, *USE, *LOAD)}
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in (*LOSS, *USE, *DOWN, *LOAD)}
 
 
 def faults_of(runbook: str) -> tuple[Fault, ...]:

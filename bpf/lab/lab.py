@@ -22,11 +22,12 @@ from typing import Any
 import msgspec
 
 from bpf.lab import cgroup, processes, rights
+from bpf.lab.down import bring_down
 from bpf.lab.fault import AMPLE, Fault
 from bpf.lab.faults import fault_named
 from bpf.lab.instances import Instance, instance_named, instance_of, instances, root_directory, save
 from bpf.lab.rights import LabFailed
-from bpf.lab.settings import render
+from bpf.lab.settings import own_sources, render
 from bpf.lab.waiting import until
 from engine.errors import UsageError
 
@@ -59,7 +60,7 @@ def start(  # noqa: PLR0913 (each a word of the command line, or time)
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Instance:
-    """Start an agent with ``fault`` and its generator; returns when it is healthy.
+    """Start an agent with ``fault`` and its generator; returns when it is healthy, or down if it is to be.
 
     Args:
         fault: A name of ``faults.FAULTS``; empty for an agent without one.
@@ -80,11 +81,14 @@ def start(  # noqa: PLR0913 (each a word of the command line, or time)
     try:
         instance = _lay_out(chosen, home, config_file)
         instance = _start_agent(_prepare_agent(instance, chosen, seconds))
-        _await_agent(instance, sleep, monotonic, may_fail=chosen.fails)
-        return _start_generator(instance, chosen, seconds)
+        _await_agent(instance, chosen, sleep, monotonic)
+        instance = _start_generator(instance, chosen, seconds)
+        if chosen.down:
+            bring_down(instance, chosen, sleep=sleep, monotonic=monotonic)
     except BaseException:
         _clean(home)
         raise
+    return instance
 
 
 def restart(
@@ -101,8 +105,9 @@ def restart(
     processes.end_all(Path(instance.directory))
     said = Path(instance.log_file).stat().st_size if Path(instance.log_file).exists() else 0
     instance = _start_agent(instance)
-    _await_agent(instance, sleep, monotonic, may_fail=True, said=said)
-    return _start_generator(instance, fault_named(instance.fault), LIFETIME_S)
+    fault = fault_named(instance.fault)
+    _await_agent(instance, msgspec.structs.replace(fault, fails=True, down=False), sleep, monotonic, said)
+    return _start_generator(instance, fault, LIFETIME_S)
 
 
 def fails(instance: Instance, said: int = 0) -> bool:
@@ -190,9 +195,10 @@ def _group(fault: Fault, name: str) -> str:
 
 
 def _write_config(instance: Instance, fault: Fault, port: int) -> None:
-    comms = ", ".join(source.split(":")[0] for source in instance.sources)
+    provoking = own_sources(fault.provoked_by, port)
+    comms = ", ".join(source.split(":")[0] for source in (*instance.sources, *provoking))
     settings = {"metrics.port": str(port), "log.file": instance.log_file, "filter.comms": f"[{comms}]"}
-    settings |= fault.settings
+    settings |= {path: value.replace("{port}", str(port)) for path, value in fault.settings.items()}
     if fault.stalled_exporter:
         fifo = Path(instance.directory) / "exporter.fifo"
         os.mkfifo(fifo, 0o600)
@@ -203,11 +209,6 @@ def _write_config(instance: Instance, fault: Fault, port: int) -> None:
         Path(instance.mount).mkdir()
         settings["pin.directory"] = instance.mount
     Path(instance.config_file).write_text(render(settings))
-
-
-def own_sources(sources: tuple[str, ...], port: int) -> tuple[str, ...]:
-    """The sources with process names of their own, so that agents side by side see none of each other's."""
-    return tuple(source.replace(":", f"-{port}:", 1) for source in sources)
 
 
 def _new_directory(root: Path, name: str, *, taken_is_error: bool) -> Path:
@@ -252,6 +253,8 @@ def _prepare_agent(instance: Instance, fault: Fault, seconds: int) -> Instance:
     program = rights.own_program(directory) if fault.as_nobody else processes.AGENT
     argv = [str(program), "--config", instance.config_file, "--pid-file", str(directory / "agent.pid")]
     argv += ["--for", str(seconds)]
+    if fault.supervised:
+        argv.append("--supervise")
     if fault.without_capabilities:
         argv = rights.without_capabilities(argv)
     if fault.as_nobody:
@@ -268,19 +271,18 @@ def _start_agent(instance: Instance) -> Instance:
 
 def _await_agent(
     instance: Instance,
+    fault: Fault,
     sleep: Callable[[float], None],
     monotonic: Callable[[], float],
-    *,
-    may_fail: bool,
     said: int = 0,
 ) -> None:
-    """Until it is healthy; or, for a fault that keeps it from loading, until it has said so."""
+    """Until it is healthy; or, for a fault that keeps it from loading, until it has said so or has ended."""
 
     def has_said() -> bool:
         code = processes.ended(instance.pid)
-        if code is not None:
+        if code is not None and not fault.down:
             raise LabFailed(f"the agent ended with {code}: {_last_line(instance)}", fix="runbook doctor")
-        return (may_fail and fails(instance, said)) or _answers(instance.health_url)
+        return code is not None or (fault.fails and fails(instance, said)) or _answers(instance.health_url)
 
     if not until(has_said, START_WAIT_S, sleep=sleep, monotonic=monotonic):
         raise LabFailed(

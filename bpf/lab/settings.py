@@ -26,3 +26,8 @@ def render(values: Mapping[str, str]) -> str:
         if not count:
             raise KeyError(path)
     return text
+
+
+def own_sources(sources: tuple[str, ...], port: int) -> tuple[str, ...]:
+    """The sources with process names of their own, so that agents side by side see none of each other's."""
+    return tuple(source.replace(":", f"-{port}:", 1) for source in sources)

@@ -1,5 +1,6 @@
 #include "work.h"
 
+#include <stddef.h>
 #include <time.h>
 
 #define CALIBRATION_ROUNDS 200000
@@ -50,4 +51,11 @@ void work(__u64 ns, const struct event *event)
 {
 	if (ns)
 		sink = lab_parse_event((__u64)(ns * rounds_per_ns), event);
+}
+
+void crash(const struct event *event)
+{
+	volatile __u64 *const nowhere = NULL;
+
+	*nowhere = event->argument;
 }

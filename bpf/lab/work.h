@@ -8,3 +8,6 @@ void work_calibrate(void);
 
 /* Use the CPU for about `ns`: rounds of mixing over the event's bytes. */
 void work(__u64 ns, const struct event *event);
+
+/* What we cannot take: an access to address 0. */
+void crash(const struct event *event);

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "counts.h"
@@ -46,6 +47,8 @@ static void process(const struct event *events, size_t n)
 	__u64 before = now_ns(), after;
 
 	for (size_t i = 0; i < n; i++) {
+		if (*config.crash_on && strncmp(events[i].comm, config.crash_on, COMM_BYTES) == 0)
+			crash(&events[i]);
 		work(config.work_ns, &events[i]);
 		leak(config.leak_bytes, config.leak_limit_bytes);
 		cache_event(config.user_cache_bytes, &events[i]);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import struct
 from collections.abc import Callable, Iterator
@@ -267,3 +268,43 @@ def test_an_agent_is_started_anew_and_loads_what_it_may_by_then(started):
 def test_every_such_fault_has_a_cause_to_be_found(fault):
     """The acceptance of the diagnosis goes by these names."""
     assert FAULTS[fault].cause in LoadFailure.causes
+
+
+@pytest.mark.parametrize("fault", [name for name, one in FAULTS.items() if one.down and not one.supervised])
+def test_an_agent_that_is_to_be_down_is_down_when_start_returns(started, fault):
+    """The runbook for it begins where nothing runs any more; its files are what is left."""
+    instance = started(fault)
+    assert not instance.alive
+    assert not scrape_all(instance.metrics_url)
+    assert Path(instance.config_file).exists()
+
+
+def test_a_leak_in_a_small_cgroup_is_ended_by_the_kernel(started):
+    """The count of the cgroup itself: nobody else's kill can pass for it."""
+    group = Path(started("down-oom").cgroup)
+    file = next(file for name in ("memory.oom_control", "memory.events") if (file := group / name).exists())
+    counts = dict(line.split() for line in file.read_text().splitlines())
+    assert int(counts["oom_kill"]) == 1
+
+
+def test_a_crash_loop_has_a_new_process_each_time(started):
+    """Starts and deaths in turn, as a supervisor makes them."""
+    instance = started("down-crash-loop")
+    text = Path(instance.log_file).read_text()
+    assert len(set(re.findall(r"lab-agent\[(\d+)\] ended by signal 11", text))) >= 2
+    assert Path(f"/proc/{instance.pid}/comm").read_text() == "lab-supervisor\n"  # no agent, to whoever looks
+
+
+@pytest.mark.parametrize("fault", ["down-crashed", "down-stopped", "down-oom"])
+def test_what_came_once_does_not_come_again_after_a_restart(started, fault):
+    """Starting it is what mends these, so it must be able to."""
+    again = lab.restart(started(fault))
+    assert again.alive
+    assert grew(again, RECEIVED, 100)
+
+
+def test_the_log_tells_who_was_stopped_from_who_died(started):
+    """A stop is announced by the agent itself; a death is not."""
+    said = {fault: Path(started(fault).log_file).read_text() for fault in ("down-stopped", "down-crashed")}
+    assert "ends: Terminated" in said["down-stopped"]
+    assert "ends: " not in said["down-crashed"]

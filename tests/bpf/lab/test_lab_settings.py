@@ -9,9 +9,8 @@ import pytest
 import yaml
 
 from bpf.lab.faults import FAULTS, HEALTHY, fault_named
-from bpf.lab.lab import own_sources
 from bpf.lab.processes import AGENT
-from bpf.lab.settings import SHIPPED, render
+from bpf.lab.settings import SHIPPED, own_sources, render
 from engine.errors import UnknownName
 
 needs_agent = pytest.mark.skipif(not AGENT.exists(), reason="lab-agent is not built (make objects)")
