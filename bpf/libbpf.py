@@ -232,6 +232,15 @@ class BpfObject:
         pointer = library().bpf_program__attach_kprobe(self._program(program), at_return, function.encode())
         return self._keep(pointer, f"{program} did not attach to kernel function {function}")
 
+    def attach_uprobe(
+        self, program: str, pid: int, file: Path, offset: int, *, at_return: bool = False
+    ) -> Link:
+        """Attach to the code at a byte of a file, for one process (all its threads); 0.1 ms."""
+        pointer = library().bpf_program__attach_uprobe(
+            self._program(program), at_return, pid, os.fsencode(file), offset
+        )
+        return self._keep(pointer, f"{program} did not attach to {file}+{offset:#x}")
+
 
 class statistics:  # noqa: N801 - used as a function: ``with statistics():``
     """Run-time statistics of all BPF programs, on for the length of the block (kernel 5.8).

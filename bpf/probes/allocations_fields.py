@@ -20,6 +20,16 @@ FIELDS: dict[str, Field] = {
         " much as it takes, a leak never does",
         unit="1/s",
     ),
+    "net_allocations_per_s": Field(
+        help="allocations minus frees, of any age: near zero for whatever keeps its size", unit="1/s"
+    ),
+    "net_bytes_per_s": Field(
+        help="growth of what the program holds, memory of any age counted, in the allocator's own sizes"
+        " (glibc only)",
+        unit="bytes/s",
+    ),
+    "net_low": Field(help="low end of its 95 % range", unit="bytes/s"),
+    "net_high": Field(help="high end of its 95 % range", unit="bytes/s"),
     "outstanding_bytes": Field(help="allocated while it watched and not freed at its end", unit="bytes"),
     "outstanding_count": Field(help="how many allocations that are"),
     "outstanding_bytes_per_s": Field(
@@ -28,7 +38,9 @@ FIELDS: dict[str, Field] = {
     ),
     "outstanding_low": Field(help="low end of its 95 % range", unit="bytes/s"),
     "outstanding_high": Field(help="high end of its 95 % range", unit="bytes/s"),
-    "growing": Field(help="the whole range is above zero", type="bool"),
+    "growing": Field(
+        help="the whole range is above zero, and older memory is not given back instead", type="bool"
+    ),
     "survival_share": Field(
         help="of the bytes allocated in the first half, the share that outlived the window", unit="share"
     ),
