@@ -22,8 +22,8 @@ DIAGNOSIS = "cpu-use"
 SLEEP_S = 10e-6
 #: The most that one sleep is taken to cost.
 DEAREST_SLEEP_S = 20e-6
-#: A BPF run that ends where events are left out costs about this share of a whole one.
-SHORT_RUN = 0.2
+#: A BPF run that ends where events are left out: a few helpers and lookups.
+SHORT_RUN_S = 100e-9
 #: How far below the limit a change aims.
 LOAD = 0.7
 #: A thread with this share of the context switches is one of those that wake for events.
@@ -82,11 +82,12 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
         """CPU of its programs when they keep this share of the events: the rest of the runs end early."""
         if not self.bpf:
             return 0.0
-        fruitful = min(1.0, (self.events or 0.0) / self.runs) if self.runs else 0.0
-        short = 1 - fruitful
-        whole = self.bpf / (fruitful + SHORT_RUN * short) if fruitful else 0.0
-        left = whole * (fruitful * (kept + SHORT_RUN * (1 - kept)) + SHORT_RUN * short)
-        return left if fruitful else self.bpf
+        if not self.runs or not self.events:
+            return self.bpf
+        fruitful = min(self.events, self.runs)
+        short_s = min(SHORT_RUN_S, self.bpf / self.runs)
+        whole_s = (self.bpf - (self.runs - fruitful) * short_s) / fruitful
+        return fruitful * kept * whole_s + (self.runs - fruitful * kept) * short_s
 
 
 def asked_for(asked: Question[Any]) -> bool:
@@ -192,7 +193,8 @@ def fewer_events(seen: Spent, kept: float) -> list[Prediction]:
     if seen.bpf is None:
         return [own]
     sums = (
-        f"a run without an event is taken to cost {SHORT_RUN:.0%} of one with; {kept:.2g} of the events stay"
+        f"{rate:,.0f} of {seen.runs or 0:,.0f} runs/s still make an event; one that does not is taken to cost"
+        f" {SHORT_RUN_S * 1e9:.0f} ns"
     )
     return [own, programs_cpu(seen, seen.programs_at(kept), sums)]
 

@@ -73,10 +73,13 @@ class DetachProgramPlanner(KnobPlanner[Options]):
             )
         share = dear.cores / total if (total := asked.number("cost.cpu_cores")) else 1.0
         why = f"{dear.name} takes {cpu_price.say_cores(dear.cores)}, {share:.0%} of what its programs take"
+        off = msgspec.structs.replace(
+            change(asked, after=False, why=why), before_text=f"{dear.name} on", after_text="off"
+        )
         made = plan(
             self.name,
             asked,
-            (change(asked, after=False, why=why),),
+            (off,),
             f"take {dear.name} away: {why}",
             _predictions(asked, dear),
             risk="medium",

@@ -23,6 +23,9 @@ from remediations.knobs.units import say_bytes, say_seconds
 from remediations.options import says
 from remediations.planning import FULL_CORE, KnobPlanner, Question, change, nothing, plan
 
+#: A thread that rests comes back this many times too late at worst, on a machine that is not overloaded.
+LATE = 3.0
+
 
 class Options(msgspec.Struct, frozen=True):
     """Options of ``with``."""
@@ -89,11 +92,7 @@ class PollIntervalPlanner(KnobPlanner[Options]):
         own = seen.at_looks(1 / after_s)
         cpu_price.refuse_small(seen.own - own, seen, f"a rest of {say_seconds(after_s)} between two looks")
         said = f"{seen.sleepers * min(1 / after_s, seen.sleeps or math.inf):,.0f} sleeps/s"
-        why = (
-            f"{cpu_price.say_cores(seen.spinning)} go into asking while nothing is there and"
-            f" {cpu_price.say_cores(seen.sleeping)} into {seen.sleeps:,.0f} sleeps/s; one look in"
-            f" {say_seconds(after_s)} is enough"
-        )
+        why = f"{_wasted(seen)}; one look in {say_seconds(after_s)} is enough"
         sums = (
             f"{said} · {say_seconds(seen.sleep_s)} + {cpu_price.say_cores(seen.working)} of work"
             " on the events"
@@ -153,12 +152,26 @@ def _fill(asked: Question[Options], waiting: float) -> tuple[Prediction, ...]:
         Prediction(
             measure="flow.fill_peak",
             before=asked.number("flow.fill_peak"),
-            after=min(1.0, waiting * record / ring),
+            after=min(1.0, LATE * waiting * record / ring),
             unit="share",
             at_most=True,
-            arithmetic=f"{waiting:,.0f} events of {record:g} bytes in {say_bytes(ring)}",
+            arithmetic=f"{waiting:,.0f} events of {record:g} bytes in {say_bytes(ring)}, and"
+            f" {LATE:g} times that when it is late",
         ),
     )
+
+
+def _wasted(seen: cpu_price.Spent) -> str:
+    """What goes into asking and into waking up."""
+    parts = [
+        f"{cpu_price.say_cores(seen.spinning)} go into asking while nothing is there"
+        if seen.spinning >= 0.1 * seen.own
+        else "",
+        f"{cpu_price.say_cores(seen.sleeping)} go into {seen.sleeps:,.0f} sleeps and wake-ups a second"
+        if seen.sleeping >= 0.1 * seen.own
+        else "",
+    ]
+    return " and ".join(filter(None, parts))
 
 
 def _later(rest_s: float, lasts_s: float) -> tuple[str, ...]:

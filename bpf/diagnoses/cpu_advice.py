@@ -70,6 +70,8 @@ KINDS = (
     ),
 )
 
+RESTS = "let the reader rest between two looks, and take many events at each: a poll deadline, larger batches"
+
 _LOCK = re.compile(r"spin_lock|queued_spin|rqspinlock|raw_spin")
 _MAP = re.compile(r"map_update|map_delete|htab_|_hash_update|lru_|bpf_map_")
 PER_CPU = (

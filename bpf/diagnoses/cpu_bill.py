@@ -114,9 +114,12 @@ def _runs(f: Facts) -> tuple[float, float, tuple[str, ...]]:
         in_rate = 1.0 if lies.ordinary else lies.rate
         many += program.cores * in_rate * fruitful
         hot += program.cores * (1.0 - in_rate * fruitful)
-        lines.append(
-            f"{program.name}: {count(program.runs)} runs/s × {span(program.price)} = {cores(program.cores)}"
+        told = (
+            f"{count(program.runs)} runs/s × {span(program.price)} = {cores(program.cores)}"
+            if program.runs
+            else f"{cores(program.cores)}, by the samples of the profile"
         )
+        lines.append(f"{program.name}: {told}")
     unnamed = max(0.0, (f.bpf or 0.0) - sum(program.cores for program in f.programs))
     return hot + unnamed, many, tuple(lines[:4])
 

@@ -18,6 +18,8 @@ from engine.values import Cause
 WORTH_NAMING = 0.15
 #: From this share of a profile on a function is where the time goes.
 DOMINANT = 0.1
+#: From this share of its own CPU on, sleeping and waking up is worth a word.
+MUCH_WAKING = 0.3
 #: One process makes a flood when it makes this share of the events.
 ONE_SOURCE = 0.6
 #: Fewer events a second than this are not what a CPU is used for.
@@ -66,7 +68,7 @@ def inefficient(f: Facts, b: Bill) -> Cause | None:
     part = _part(b.dear, b)
     if part is None:
         return None
-    advice = cpu_advice.of_functions(f)
+    advice = (*cpu_advice.of_functions(f), *([cpu_advice.RESTS] if _wakes_much(f) else []))
     return Cause(
         name="inefficient-processing",
         sentence=_dear(f, b),
@@ -75,6 +77,7 @@ def inefficient(f: Facts, b: Bill) -> Cause | None:
         speaks_for=kept(
             _most(f.top),
             *(f"{one.name} ({one.kind}): {share(one.share)}" for one in _further(f)),
+            _waking(f),
             f"{f.syscalls_per_event:.2g} system calls per event, most of them {f.top_syscall}"
             if f.syscalls_per_event and f.syscalls_per_event >= 0.5
             else "",
@@ -119,6 +122,7 @@ def too_many(f: Facts, b: Bill) -> Cause | None:
             if b.price is not None and b.price <= 2 * ORDINARY_PRICE
             else "",
             f"{loud} makes {share(f.loudest_share or 0.0)} of them" if loud else "",
+            _waking(f),
         ),
         speaks_against=kept(
             "the rate of events is unknown: event-flow could not tell it" if f.events is None else "",
@@ -145,8 +149,8 @@ def hot_program(f: Facts, b: Bill) -> Cause | None:
     optional = any(name[:15] == hottest.name[:15] for name in f.optional)
     return Cause(
         name="hot-program",
-        sentence=f"the BPF program {hottest.name} takes {cores(hottest.cores)}: "
-        f"{count(hottest.runs)} runs/s of {span(hottest.price)}",
+        sentence=f"the BPF program {hottest.name} takes {cores(hottest.cores)}"
+        + (f": {count(hottest.runs)} runs/s of {span(hottest.price)}" if hottest.runs else ""),
         confidence=0.95 if hottest.price >= ORDINARY_PRICE or hottest.runs >= ORDINARY_RATE else 0.6,
         explains=part,
         speaks_for=kept(
@@ -200,6 +204,17 @@ def _dear(f: Facts, b: Bill) -> str:
         f"{count(f.events)} events/s of {span(b.price)} work each, "
         f"where {span(ORDINARY_PRICE)} is much, take {cores(b.work)}{where}"
     )
+
+
+def _wakes_much(f: Facts) -> bool:
+    return bool(f.own) and f.waking >= MUCH_WAKING * (f.own or 0.0)
+
+
+def _waking(f: Facts) -> str:
+    """What falling asleep and waking up takes, where that is much."""
+    if not _wakes_much(f) or f.sleeps is None:
+        return ""
+    return f"{cores(f.waking)} goes into {count(f.sleeps)} sleeps and wake-ups a second"
 
 
 def _most(top: Function | None) -> str:

@@ -16,6 +16,8 @@ from engine.values import Case, Evidence, Scalar
 MOSTLY = 0.5
 #: From this share of a core on a thread never rests.
 WHOLE_CORE = 0.85
+#: The most CPU that one sleep and its wake-up are taken to cost, in seconds.
+DEAREST_SLEEP_S = 20e-6
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     syscalls: float | None
     syscalls_per_event: float | None
     top_syscall: str
+    sleeps: float | None
+    system: float | None
     functions: tuple[Function, ...]
     top: Function | None
     kernel_share: float | None
@@ -69,6 +73,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.own is None else self.own + (self.bpf or 0.0)
 
     @property
+    def waking(self) -> float:
+        """Cores that go into falling asleep and waking up: its time in the kernel, where it sleeps often."""
+        if not self.sleeps or not self.system:
+            return 0.0
+        return min(self.system, self.sleeps * DEAREST_SLEEP_S)
+
+    @property
     def hottest(self) -> Program | None:
         """The BPF program that costs most."""
         return max(self.programs, key=lambda one: one.cores, default=None)
@@ -83,8 +94,8 @@ def facts_of(case: Case) -> Facts:
     in_ring = case.number("sources.ring_share")
     return Facts(
         own=own,
-        bpf=case.number("cost.cpu_cores"),
-        programs=_programs(case.evidence.get("cost")),
+        bpf=case.number("cost.cpu_cores") if "cost" in case.evidence else _sampled(case, "bpf_share"),
+        programs=_programs(case),
         events=events,
         events_at_most=case.number("cost.runs_per_s") if events is None else None,
         dropped=case.number("flow.dropped_per_s"),
@@ -96,6 +107,8 @@ def facts_of(case: Case) -> Facts:
         syscalls=case.number("work.syscalls_per_s"),
         syscalls_per_event=case.number("work.syscalls_per_event"),
         top_syscall=case.text("work.top_syscall") or "",
+        sleeps=case.number("process.context_switches_per_s"),
+        system=case.number("process.cpu_system_cores"),
         functions=functions,
         top=_top(case, functions),
         kernel_share=case.number("profile.kernel_share"),
@@ -137,9 +150,18 @@ def _first(case: Case, *paths: str) -> float | None:
     return next((value for path in paths if (value := case.number(path)) is not None), None)
 
 
-def _programs(cost: Evidence | None) -> tuple[Program, ...]:
+def _sampled(case: Case, part: str) -> float | None:
+    """Cores by the profile's samples, which count BPF programs wherever they ran."""
+    whole, portion = case.number("profile.cpu_cores"), case.number(f"profile.{part}")
+    return None if whole is None or portion is None else whole * portion
+
+
+def _programs(case: Case) -> tuple[Program, ...]:
+    """What each program costs; from the profile alone only the hottest, and not how often it runs."""
+    cost = case.evidence.get("cost")
     if cost is None:
-        return ()
+        name, sampled = case.text("profile.top_program"), _sampled(case, "top_program_share")
+        return (Program(name=name, runs=0.0, price=0.0, cores=sampled),) if name and sampled else ()
     found = [
         Program(
             name=str(row.get("name") or row.get("id")),
@@ -169,12 +191,15 @@ def _functions(profile: Evidence | None) -> tuple[Function, ...]:
 
 
 def _top(case: Case, functions: tuple[Function, ...]) -> Function | None:
-    """The function with most samples of its own; its kind is known from the table."""
-    name, part = case.text("profile.top_function"), case.number("profile.top_function_share")
-    if name is None or part is None:
-        return functions[0] if functions else None
-    kind = next((one.kind for one in functions if one.name == name), "user")
-    return Function(name=name, kind=kind, share=part)
+    """Where the agent's own time goes: the function with most samples, those of BPF programs left out."""
+    told = [
+        Function(name=name, kind=kind, share=part)
+        for kind in ("user", "kernel")
+        if (name := case.text(f"profile.top_{kind}_function"))
+        and (part := case.number(f"profile.top_{kind}_share")) is not None
+    ]
+    found = told or [one for one in functions if one.kind != "bpf"]
+    return max(found, key=lambda one: one.share, default=None)
 
 
 def _stacks(profile: Evidence | None) -> tuple[tuple[str, float], ...]:

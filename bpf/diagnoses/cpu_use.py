@@ -69,7 +69,7 @@ def _sentence(f: Facts, found: list[Cause]) -> str:
 def _notes(case: Case, f: Facts) -> tuple[str, ...]:
     """What was not looked at and what that means; and what concerns more than one cause."""
     missing = {
-        "cost": "the CPU of its BPF programs is unknown: the total is higher, a hot program can't be told",
+        "cost": "the CPU of its BPF programs is known by samples at best, and not how often they run",
         "work": "whether it spins can hardly be told",
         "profile": "the function that the time goes into is unknown",
         "sources": "whether one process makes most of the events is unknown",

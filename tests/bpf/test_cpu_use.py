@@ -45,6 +45,7 @@ def case(
     functions=FUNCTIONS,
     stacks=(),
     sources=None,
+    profile=None,
     without=(),
 ):
     cores = sum(row["cores"] for row in programs)
@@ -56,7 +57,11 @@ def case(
         "work": evidence("work", WORK | (work or {})),
         "profile": evidence(
             "profile",
-            {"top_function": top.get("function"), "top_function_share": top.get("self_share")},
+            {
+                "top_user_function": top.get("function"),
+                "top_user_share": top.get("self_share"),
+                **(profile or {}),
+            },
             functions=tuple(functions),
             stacks=tuple(stacks),
         ),
@@ -244,3 +249,27 @@ def test_lost_events_are_pointed_at():
         "events-dropped" in note
         for note in decide(**STORM | {"flow": STORM["flow"] | {"dropped_per_s": 5.0}}).notes
     )
+
+
+def test_without_run_statistics_the_profile_still_tells_a_hot_program():
+    """Kernels before 5.8 count no runs; samples are taken wherever the program runs."""
+    seen = {"cpu_cores": 0.5, "bpf_share": 0.9, "top_program": "on_return", "top_program_share": 0.8}
+    cause = decide(profile=seen, without=("cost",)).causes[0]
+    assert cause.name == "hot-program"
+    assert cause.confidence == 0.6
+    assert "by the samples" in cause.arithmetic[1]
+    assert "optional" in cause.fix
+
+
+def test_the_function_that_is_named_is_the_agents_own():
+    """A BPF program's function may lead the profile; it is not where the reader's time goes."""
+    profile = {"top_function": "bpf_prog_x", "top_kernel_function": "do_syscall_64", "top_kernel_share": 0.1}
+    assert "mix" in decide(**HOT_READER, profile=profile).sentence
+
+
+def test_an_agent_that_is_woken_for_every_event_is_told_to_rest():
+    """The system time of sleeping and waking is no work on events."""
+    process = {"cpu_cores": 0.1, "cpu_system_cores": 0.08, "context_switches_per_s": 8_000.0}
+    cause = decide(process=process, flow={"in_per_s": 5_000.0}).causes[0]
+    assert "8,000 sleeps and wake-ups a second" in cause.speaks_for[-2] + cause.speaks_for[-1]
+    assert "rest between two looks" in cause.fix
