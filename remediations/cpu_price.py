@@ -22,6 +22,8 @@ DIAGNOSIS = "cpu-use"
 SLEEP_S = 10e-6
 #: The most that one sleep is taken to cost.
 DEAREST_SLEEP_S = 20e-6
+#: CPU of an ordinary event, where the work on it can't be told.
+ORDINARY_PRICE_S = 2e-6
 #: A BPF run that ends where events are left out: a few helpers and lookups.
 SHORT_RUN_S = 100e-9
 #: How far below the limit a change aims.
@@ -64,8 +66,9 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def working(self) -> float:
-        """Cores that go into the events themselves."""
-        return self.own - self.spinning - self.sleeping
+        """Cores that go into the events themselves; a spinning reader hides them, so some are reckoned."""
+        reckoned = (self.events or 0.0) * ORDINARY_PRICE_S if self.spinning else 0.0
+        return max(self.own - self.spinning - self.sleeping, min(reckoned, self.own))
 
     def at_rate(self, events: float) -> float:
         """Own CPU at another rate of events: work shrinks with it, sleeps only once they are fewer."""

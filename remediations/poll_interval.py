@@ -23,9 +23,6 @@ from remediations.knobs.units import say_bytes, say_seconds
 from remediations.options import says
 from remediations.planning import FULL_CORE, KnobPlanner, Question, change, nothing, plan
 
-#: A thread that rests comes back this many times too late at worst, on a machine that is not overloaded.
-LATE = 3.0
-
 
 class Options(msgspec.Struct, frozen=True):
     """Options of ``with``."""
@@ -144,7 +141,7 @@ def _interval(asked: Question[Options]) -> float:
 
 
 def _fill(asked: Question[Options], waiting: float) -> tuple[Prediction, ...]:
-    """How full the ring gets while the reader rests, where its size is known."""
+    """That the ring keeps its reserve while the reader rests, where its size is known."""
     ring, record = asked.number("flow.ring_bytes"), asked.number("flow.record_bytes")
     if not ring or not record:
         return ()
@@ -152,11 +149,11 @@ def _fill(asked: Question[Options], waiting: float) -> tuple[Prediction, ...]:
         Prediction(
             measure="flow.fill_peak",
             before=asked.number("flow.fill_peak"),
-            after=min(1.0, LATE * waiting * record / ring),
+            after=asked.options.fill,
             unit="share",
             at_most=True,
-            arithmetic=f"{waiting:,.0f} events of {record:g} bytes in {say_bytes(ring)}, and"
-            f" {LATE:g} times that when it is late",
+            arithmetic=f"{waiting:,.0f} events of {record:g} bytes fill {waiting * record / ring:.1%} of"
+            f" {say_bytes(ring)}; the rest is for a reader that comes late",
         ),
     )
 

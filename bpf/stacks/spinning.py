@@ -4,7 +4,8 @@ The reasoning. A reader that finds its rings empty goes to sleep; one that polls
 as asking in two cases only:
 
 - a thread ran for 50 ms and more without a sleep, and its rings were empty at most of the ticks in that
-  time. Honest work looks otherwise: a thread that never sleeps is behind, and then the ring is not empty;
+  time. Honest work looks otherwise: a thread that never sleeps is behind, and then the ring is not empty.
+  What such a thread does between shorter sleeps (for a lock it shares) is the same, in the same share;
 - a wait ended with nothing, and the thread slept again without having read anything: the time between.
 
 A worker behind the reader may be awake for long too, with the ring empty and its own queue full. It is told
@@ -68,5 +69,5 @@ def spun_s(thread: ThreadWork, reader: ThreadWork | None, hz: int) -> float:
     """
     spins = thread.awake_ticks >= _ENOUGH_TICKS and thread.empty_ticks >= _MOSTLY * thread.awake_ticks
     if spins and (reader is None or reader.tid == thread.tid):
-        return thread.empty_ticks / hz + thread.asked_s
+        return thread.ticks * thread.empty_ticks / thread.awake_ticks / hz
     return thread.asked_s

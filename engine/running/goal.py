@@ -278,6 +278,7 @@ def _met(prediction: Prediction, measured: float) -> bool:
     if (
         step
         and prediction.before is not None
+        and not (prediction.at_most and after > prediction.before)  # a bound on what gets worse
         and (measured - prediction.before) * (after - prediction.before) < 0
     ):
         return False  # it went the other way
