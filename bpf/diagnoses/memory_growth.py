@@ -63,12 +63,13 @@ class MemoryGrowth:
 
 
 def _sentence(f: Facts, found: list[Cause]) -> str:
-    seen = _what_grows(f)
+    told = bool(found) and found[0].name in ("unbounded-map", "stale-map-entries")
+    seen = _what_grows(f, entries=not told)
     return f"{seen}: {found[0].sentence}." if found else f"{seen}.{_watch_longer(f)}"
 
 
-def _what_grows(f: Facts) -> str:
-    """What was seen of growth, in a clause with its numbers."""
+def _what_grows(f: Facts, *, entries: bool) -> str:
+    """What was seen of growth, in a clause with its numbers; of entries unless the cause tells them."""
     parts = []
     if f.heap_grows:
         parts.append(
@@ -78,7 +79,7 @@ def _what_grows(f: Facts) -> str:
         parts.append(
             f"the memory of its BPF maps ({octets(f.maps.bytes or 0.0)}) grows by {octets(f.maps.slope)}/s"
         )
-    if f.entries_grow and f.maps.growth:
+    if f.entries_grow and f.maps.growth and (entries or not parts):
         parts.append(f"map {f.maps.name} grows by {count(f.maps.growth)} entries/s")
     if parts:
         return _capital(" and ".join(parts))
