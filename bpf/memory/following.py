@@ -10,6 +10,7 @@ Cost: attaching 20 probes takes 20 to 200 ms; 131,072 pieces at most, 100 bytes 
 from __future__ import annotations
 
 import ctypes
+import re
 import struct
 from collections.abc import Iterable
 from ctypes import byref, c_uint32
@@ -35,18 +36,9 @@ _TALLY = struct.Struct("=10Q")  # struct tally
 _STACK = struct.Struct(f"={_DEPTH}Q")
 _GLIBC = ("libc.so.6", "libc-2.")
 _WORD = 1 << 64
-#: Functions that only hand on what they are asked for, by how their names begin.
-_HANDS_ON = (
-    "operator new",
-    "_Zn",
-    "__rust_",
-    "__rdl_",
-    "__rg_",
-    "alloc::",
-    "<alloc::",
-    "std::",
-    "xmalloc",
-    "xcalloc",
+#: Functions that only hand on what they are asked for: operator new, containers, Rust's and Go's own.
+_HANDS_ON = re.compile(
+    r"(?:[\w:]+\*? )?(?:operator new|_Zn|std::|__gnu_cxx::|__rust_|__rdl_|__rg_|<?alloc::|x(?:m|c|re)alloc)"
 )
 
 
@@ -182,8 +174,6 @@ def sites(stacks: Iterable[tuple[int, ...]], pid: int, naming: Naming) -> dict[t
 
 
 def _site(frames: tuple[Frame, ...]) -> Site:
-    chosen = next(
-        (one for one in frames if not is_plumbing(one.module) and not one.function.startswith(_HANDS_ON)),
-        frames[0],
-    )
+    own = [one for one in frames if not is_plumbing(one.module)] or list(frames)
+    chosen = next((one for one in own if not _HANDS_ON.match(one.function)), own[0])
     return Site(chosen.function, chosen.module, tuple(one.function for one in frames), chosen.named)

@@ -4,8 +4,8 @@
  * Read by allocations.py, which attaches these programs to malloc and its kin in the target's own files, for the
  * target's processes only. A hit costs the target about 1.2 µs, nearly all of it the trap.
  *
- * Calls within calls (realloc of nothing calls malloc, reallocarray calls realloc) are told by the stack pointer: the
- * inner call stands deeper. Only the outer one counts.
+ * Calls within calls (realloc of nothing calls malloc) are told by the stack pointer: the inner call stands deeper.
+ * Only the outer one counts.
  */
 #include "kernel.h"
 #include <linux/ptrace.h>
@@ -235,12 +235,6 @@ SEC("uprobe")
 int on_realloc(struct pt_regs *ctx)
 {
 	return enter(ctx, PT_REGS_PARM2(ctx), PT_REGS_PARM1(ctx), 0);
-}
-
-SEC("uprobe")
-int on_reallocarray(struct pt_regs *ctx)
-{
-	return enter(ctx, PT_REGS_PARM2(ctx) * PT_REGS_PARM3(ctx), PT_REGS_PARM1(ctx), 0);
 }
 
 SEC("uprobe")
