@@ -49,7 +49,7 @@ class SystemClock:
     """The machine's clocks; ``sleep`` returns early when the run is cancelled."""
 
     def __init__(self, cancel: Cancel | None = None) -> None:
-        self._cancel = cancel or Cancel()
+        self._cancel = Cancel() if cancel is None else cancel  # an unset one is false
 
     def now(self) -> float:
         """Seconds since the Unix epoch, UTC."""
