@@ -21,6 +21,7 @@ from engine.values import Inventory
 #: Kind of part → the group of its entry points.
 GROUPS = {
     "probe": "runbook.probes",
+    "meter": "runbook.meters",
     "diagnosis": "runbook.diagnoses",
     "remediation": "runbook.remediations",
     "knob backend": "runbook.knobs",
@@ -32,6 +33,7 @@ GROUPS = {
 }
 _CONTRACTS: dict[str, tuple[str, ...]] = {
     "probe": ("name", "short", "summary", "fields", "options", "supported", "collect"),
+    "meter": ("name", "families", "read", "glance", "close"),
     "diagnosis": ("name", "summary", "causes", "wants", "decide"),
     "remediation": (
         *("name", "summary", "knob", "options", "risk", "read", "plan"),

@@ -10,7 +10,7 @@ the parts, ``engine.testing`` has fakes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from engine.values import (
@@ -18,11 +18,13 @@ from engine.values import (
     Change,
     Decision,
     Evidence,
+    Family,
     Field,
     Inventory,
     Knob,
     KnobValue,
     Plan,
+    Sample,
     Setting,
     Support,
     Target,
@@ -119,6 +121,31 @@ class Probe(Protocol):
             ProbeFailed: Nothing at all could be seen.
             TargetGone: The target ended in the window.
         """
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """An eye that is always open: numbers of all targets, again and again. Group ``runbook.meters``.
+
+    One object lives as long as the exporter or ``runbook top``; it may keep things open between reads.
+    Like a probe it changes nothing. A number that can't be had is left out, never given as zero. Made
+    with ``thorough``: whether it may keep on what costs the machine all the time (BPF run statistics).
+
+    Attributes:
+        families: Series name → what it measures.
+    """
+
+    name: str
+    families: Mapping[str, Family]
+
+    def read(self, targets: Sequence[Target], inventory: Inventory) -> Iterable[Sample]:
+        """All numbers now. Targets come and go between reads; costs at most some ms per target."""
+
+    def glance(self) -> None:
+        """Called several times a second between reads, for peaks; takes microseconds."""
+
+    def close(self) -> None:
+        """Let go of everything."""
 
 
 @runtime_checkable

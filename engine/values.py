@@ -401,6 +401,37 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return None if reading is None or reading.value is None else str(reading.value)
 
 
+# ── meters ──────────────────────────────────────────────────────────────────────
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What all series of one name measure.
+
+    Attributes:
+        type: ``counter`` only grows (its name ends in ``_total``); ``gauge`` goes both ways.
+        labels: Beyond ``target`` and ``profile``, which every series of a target has.
+    """
+
+    help: str
+    type: Literal["counter", "gauge"] = "gauge"
+    labels: tuple[str, ...] = ()
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One number of one series at one moment.
+
+    Attributes:
+        family: Its name, as Prometheus has it: ``bpf_map_entries``.
+        target: The target's ``ref``; empty for what is about the machine.
+        labels: The values of the family's own labels, in their order.
+    """
+
+    family: str
+    value: float
+    target: str = ""
+    labels: tuple[str, ...] = ()
+
+
 # ── causes ──────────────────────────────────────────────────────────────────────
 
 

@@ -86,5 +86,21 @@ environment() {
     echo "$want" >"$stamp"
 }
 
+# Servers that the tests start are unpacked into build/servers, never installed: installing would start
+# them on this machine for good.
+servers() {
+    local package
+    for package in "$@"; do
+        [ ! -e "build/servers/$package" ] || continue
+        command -v dpkg-deb >/dev/null || { say "no dpkg-deb, so without $package"; return 0; }
+        say "unpacking $package into build/servers"
+        mkdir -p build/servers/debs
+        (cd build/servers/debs && apt-get download -qq "$package" >/dev/null 2>&1) ||
+            { say "$package is not to be had here, so left out"; continue; }
+        dpkg-deb -x build/servers/debs/"$package"_*.deb build/servers && touch "build/servers/$package"
+    done
+}
+
 packages
 environment
+[ "${1:-}" != tests ] || servers prometheus prometheus-alertmanager
