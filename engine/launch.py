@@ -69,7 +69,7 @@ def launch(wish: Wish, watcher: Watcher) -> Run:
     runbook = loaded.document
     given = inputs.resolve(runbook, dict(wish.inputs))
     with tools(wish, watcher) as everything:
-        found = _target(wish, loaded, parts, given)
+        found = find_target(wish, loaded, parts, given)
         order = Order(
             runbook=runbook,
             text=loaded.text,
@@ -139,7 +139,7 @@ def tools(wish: Wish, watcher: Watcher | None = None) -> Iterator[Tools]:
         )
 
 
-def _target(
+def find_target(
     wish: Wish, loaded: LoadedRunbook, parts: catalog.Catalog, given: Mapping[str, Setting]
 ) -> Target | None:
     """The agent that is meant; None for a runbook that is about the host."""

@@ -25,7 +25,7 @@ RUNBOOK = ROOT / ".venv/bin/runbook"
 STATE = ROOT / "build/demo"
 NAME = "demo"
 REPORT = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-report.html")
-RECORDED = ROOT / "tests/rehearsals/events-dropped-burst.json"
+RECORDED = ROOT / "runbooks/rehearsals/events-dropped/burst.yaml"
 #: A journal and a lab of the demo's own: what else runs on the machine is not touched.
 ENVIRONMENT = {**os.environ, "RUNBOOK_STATE": str(STATE / "journal"), "RUNBOOK_LAB": str(STATE / "lab")}
 
@@ -97,7 +97,8 @@ def rehearsed(why: str) -> int:
     print(
         f"BPF can't be used here: {why}.\nSo the same run is rehearsed from recorded evidence.\n", flush=True
     )
-    return subprocess.call([sys.executable, ROOT / "tools/rehearse.py", RECORDED, "--report", ROOT / REPORT])
+    words = ["test", RECORDED, "--show", "--report", ROOT / REPORT]
+    return subprocess.call([RUNBOOK, *words], env=ENVIRONMENT)
 
 
 def main() -> int:

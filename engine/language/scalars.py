@@ -123,6 +123,11 @@ def setting(node: Node, *, as_written: bool = False) -> Setting:
     return _open(node, as_written)
 
 
+def looks_plain(words: str) -> bool:
+    """Whether an unquoted scalar of these words would be read as this very text."""
+    return plain_value(words) == words and words not in _NORWAY and "\n" not in words
+
+
 def plain_value(words: str) -> ScalarValue:
     """What an unquoted scalar means: truth value, nothing, number, quantity, or text."""
     if words in _TRUTH:

@@ -16,13 +16,15 @@ import msgspec
 
 from engine import record
 from engine.language.loader import LoadedRunbook
-from engine.language.model import Change, Check, Look, Runbook, Stop, Wait
+from engine.language.model import Change, Check, Decide, Look, Runbook, Stop, Tell, Wait
 from engine.record import Run
 from engine.rehearsals import happened
 from engine.rehearsals.steps import Placed, placed
 
 #: Step id ("goal", or "end" for the end of the steps), and which way.
 Key = tuple[str, str]
+#: Steps after which the goal is as it was measured before them.
+_LEAVES_AS_IS = (Look, Check, Decide, Tell, Stop)
 #: Outcomes that are said of steps that were gone through to their end.
 _GOOD = {"healthy", "fixed", "mitigated"}
 
@@ -81,7 +83,8 @@ def _branches(runbook: Runbook) -> Iterator[tuple[Key, str, str]]:
     if runbook.goal is None:
         yield ("end", "reached"), "steps", "the end of the steps"
         return
-    yield ("end", "holds"), "goal", "the end of the steps, with the goal reached"
+    if any(not isinstance(one.step, _LEAVES_AS_IS) for one in placed(runbook)):
+        yield ("end", "holds"), "goal", "the end of the steps, with the goal reached"
     yield ("end", "fails"), "goal", "the end of the steps, with the goal not reached"
 
 

@@ -53,7 +53,7 @@ def turns(run: Run) -> list[Turn]:
     """Every plan with what became of it, in order."""
     places = [place for place, event in enumerate(run.events) if isinstance(event, record.Planned)]
     found = []
-    for start, end in zip(places, [*places[1:], len(run.events)], strict=True):
+    for start, end in zip(places, [*places[1:], len(run.events)], strict=False):
         planned = run.events[start]
         assert isinstance(planned, record.Planned)  # noqa: S101 - chosen above
         following = run.events[start + 1 : end]

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RECORDED = ROOT / "tests/rehearsals/events-dropped-burst.json"
+RECORDED = ROOT / "runbooks/rehearsals/events-dropped/burst.yaml"
 
 
 @pytest.fixture(scope="module")
 def rehearsed(tmp_path_factory):
     """What it prints, and its report."""
     report = tmp_path_factory.mktemp("rehearsal") / "report.html"
-    argv = [sys.executable, ROOT / "tools/rehearse.py", RECORDED, "--report", report]
+    argv = [sys.executable, "-m", "engine.cli", "test", RECORDED, "--show", "--report", report]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, report.read_text()
