@@ -290,7 +290,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         pid_at: Where in a record the 32-bit process id of its cause stands; None when not known.
         drop_visibility: How much of its loss the agent itself can show.
         maps: What the profile says of its maps, by map name.
-        metrics_url, health_url, log_file: Empty when unknown.
+        metrics_url, health_url, heap_url, log_file: Empty when unknown.
         start: How it is started anew, when it runs and when it does not; ``none``: not known.
         facts: Further facts of the profile (``unit``, ``optional_programs`` …); ``executable``: its
             program, for one that does not run.
@@ -312,6 +312,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     maps: dict[str, KnownMap] = {}
     metrics_url: str = ""
     health_url: str = ""
+    heap_url: str = ""
     log_file: str = ""
     config_file: str = ""
     start: Reload = Reload()
@@ -520,6 +521,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         where: ``/etc/agent.yaml: reader.poll_interval``.
         live: Written through the knob's live door, so no reload is needed.
         detail: The change line by line (a unified diff, a patch), where before → after is not all of it.
+        final: Why there is nothing to take back (an agent was started, and runs on); undo then only says this.
     """
 
     knob: Knob
@@ -531,6 +533,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     where: str = ""
     live: bool = False
     detail: str = ""
+    final: str = ""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -596,6 +599,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         evidence: By short name (``flow``, ``process`` …).
         knobs: Current values by knob name; filled for plans.
         options: The step's ``with``, typed and resolved.
+        repeats: How many seconds ago the same remediation was applied to this target, within the last
+            day, oldest first; filled for plans.
     """
 
     target: Target
@@ -604,6 +609,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     knobs: dict[str, KnobValue] = {}
     host: Host = Host()
     options: dict[str, Setting] = {}
+    repeats: tuple[float, ...] = ()
 
     def number(self, path: str) -> float | None:
         """``flow.in_per_s`` as a number, or None when unknown."""

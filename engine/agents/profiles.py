@@ -204,6 +204,7 @@ class Profile(_Part, frozen=True, kw_only=True):
         config: Its configuration file.
         metrics: Its Prometheus page.
         health: An address that answers 200 when it is well.
+        heap: An address that gives a heap profile in pprof's format, such as Go's `/debug/pprof/heap`.
         log: Its log file.
         events: The buffers that carry its events.
         counters: Where it says what it received and lost, the best source first.
@@ -222,6 +223,7 @@ class Profile(_Part, frozen=True, kw_only=True):
     config: str | Config = Config()
     metrics: str = ""
     health: str = ""
+    heap: str = ""
     log: str = ""
     events: Events = Events()
     counters: tuple[Counter, ...] = ()

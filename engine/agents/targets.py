@@ -210,6 +210,7 @@ def _target(
         maps=knobs.known_maps(profile),
         metrics_url=fill.fill(profile.metrics),
         health_url=fill.fill(profile.health),
+        heap_url=fill.fill(profile.heap),
         log_file=knobs.absolute(fill.fill(profile.log), table.cwd(main)),
         config_file=config_file,
         start=knobs.reload_of(profile.start, fill),
