@@ -521,7 +521,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         where: ``/etc/agent.yaml: reader.poll_interval``.
         live: Written through the knob's live door, so no reload is needed.
         detail: The change line by line (a unified diff, a patch), where before → after is not all of it.
-        final: Why there is nothing to take back (an agent was started, and runs on); undo then only says this.
+        final: Why there is nothing to take back (an agent was started); undo then only says this.
     """
 
     knob: Knob

@@ -48,7 +48,9 @@ def propose(planner: Planner, step: Change, scene: Scene, rung: int = 0) -> Prop
     if scene.target is None:
         raise Refused(f"{step.remediation} needs a target", fix="name one with --target")
     options = {key: value for key, value in scene.options(step.options).items() if key in planner.options}
-    case = msgspec.structs.replace(scene.case(options), knobs=planner.read(scene.target))
+    case = msgspec.structs.replace(
+        scene.case(options), knobs=planner.read(scene.target), repeats=_repeats(planner.name, scene)
+    )
     plan = planner.plan(case)
     plan = msgspec.structs.replace(plan, risk=greatest_risk(plan.risk, planner.risk, step.risk))
     scene.record(Planned(at=scene.now, step=step.id, plan=plan, rung=rung, knobs=_bare(case.knobs)))
@@ -62,6 +64,16 @@ def propose(planner: Planner, step: Change, scene: Scene, rung: int = 0) -> Prop
 def _bare(knobs: Mapping[str, KnobValue]) -> dict[str, KnobValue]:
     """Values for the record: no texts, which may be whole files."""
     return {name: KnobValue(value=one.value, missing=one.missing) for name, one in knobs.items()}
+
+
+def _repeats(remediation: str, scene: Scene) -> tuple[float, ...]:
+    """How long ago it was applied to this target, in seconds."""
+    ref = scene.case().target.ref
+    return tuple(
+        max(0.0, scene.now - one.intended_at)
+        for one in scene.log.journal.attempts(since=scene.now - DAY_S)
+        if (one.target_ref, one.remediation) == (ref, remediation) and one.state != "not-made"
+    )
 
 
 def _situation(plan: Plan, scene: Scene, lease_s: float | None) -> Situation:

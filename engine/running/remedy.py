@@ -195,6 +195,8 @@ def put_back(one: Made, target: Target, why: str) -> tuple[ChangeState, str, str
     A setting that is as it was is undone too: an undo that was killed may have put it back and
     not come to its reload. Never raises: whatever a remediation throws is told as ``failed``.
     """
+    if one.change.final:
+        return "undone", f"{why}; nothing was to be taken back: {one.change.final}", ""
     was_before = _holds(one, target, "before")
     try:
         note = one.remediation.undo(one.change, target, one.captured)
