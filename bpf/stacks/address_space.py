@@ -8,6 +8,7 @@ Source: ``/proc/PID/maps``, ``/proc/PID/map_files``: proc(5).
 
 from __future__ import annotations
 
+import ctypes
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from bpf.system.procfs import PROC, read_text
 
+VDSO = "[vdso]"
 _DELETED = " (deleted)"
 
 
@@ -75,6 +77,21 @@ class AddressSpace:
         finally:
             if fd is not None:
                 os.close(fd)
+
+
+@contextmanager
+def vdso_opened() -> Iterator[int | None]:
+    """A descriptor of the code that the kernel gives every process: the same in ours as in any other."""
+    own = next((mapping for mapping in AddressSpace.read(os.getpid()).mappings if mapping.path == VDSO), None)
+    if own is None:
+        yield None
+        return
+    fd = os.memfd_create("vdso", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, ctypes.string_at(own.start, own.end - own.start))
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _mapping(line: str) -> Mapping | None:

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from bpf.bcc.symbols import Names, resolve
 from bpf.stacks import address_space, kallsyms
-from bpf.stacks.address_space import AddressSpace
+from bpf.stacks.address_space import VDSO, AddressSpace, vdso_opened
 from bpf.stacks.elf_symbols import ElfSymbols
 from bpf.stacks.sampler import Sample
 from engine.errors import ProbeFailed
@@ -149,7 +149,8 @@ class Naming:
     def _symbols(self, space: AddressSpace, mapping: address_space.Mapping) -> ElfSymbols | None:
         """The table of a mapping's file, read once."""
         if mapping.path not in self._files:
-            with space.opened(mapping) as fd:
+            opened = vdso_opened() if mapping.path == VDSO else space.opened(mapping)
+            with opened as fd:
                 if fd is None:
                     return None
                 self._files[mapping.path] = ElfSymbols(fd)

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from engine import catalog, units
-from engine.commands.printing import Json, emit, new_app, pairs
+from engine import catalog, reports, units
+from engine.commands.printing import Folded, Json, emit, new_app, pairs
 from engine.commands.run import Pid, Target
 from engine.commands.seen import tell
 from engine.errors import UsageError
+from engine.reports import folded
 from engine.terminal.glance import Glance, glance
 
 app = new_app()
@@ -30,9 +31,12 @@ def look(  # noqa: PLR0913, PLR0917 - each is an option
     options: Annotated[
         list[str] | None, typer.Option("--with", "-w", metavar="NAME=VALUE", help="An option of the probe.")
     ] = None,
+    stacks: Folded = None,
     as_json: Json = False,
 ) -> None:
     """Look with one probe alone; change nothing."""
+    if stacks is not None:
+        reports.check_writable(stacks, named=True)
     window = units.seconds(seconds)
     if window <= 0:
         raise UsageError("a look of no time sees nothing", fix="write for example: --for 10s")
@@ -42,3 +46,6 @@ def look(  # noqa: PLR0913, PLR0917 - each is an option
         emit(seen)
     else:
         tell(seen)
+    if stacks is not None:
+        folded.write(seen, stacks)
+        typer.echo(f"stacks: {stacks}", err=as_json)

@@ -17,6 +17,12 @@ from engine import text
 from engine.errors import DocumentError, RunbookError, UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for machines.")]
+Folded = Annotated[
+    Path | None,
+    typer.Option(
+        "--folded", metavar="FILE", help="Write a profile's stacks to this file, for flame graph tools."
+    ),
+]
 State = Annotated[
     Path | None,
     typer.Option(

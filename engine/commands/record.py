@@ -9,9 +9,10 @@ import typer
 
 from engine import audit as auditing
 from engine import reports, text
-from engine.commands.printing import Json, State, emit, new_app, table
+from engine.commands.printing import Folded, Json, State, emit, new_app, table
 from engine.journal import Journal
 from engine.record import Run
+from engine.reports import folded
 
 app = new_app()
 
@@ -88,22 +89,29 @@ def _row(run: Run, *, undone: bool) -> dict[str, object]:
 
 
 @app.command(epilog="Example: runbook report last --format html -o report.html")
-def report(
+def report(  # noqa: PLR0913, PLR0917 - each is an option
     run: RunId = "last",
     form: Annotated[str, typer.Option("--format", "-f", help="text, html, md or json.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    stacks: Folded = None,
     as_json: Json = False,
     state: State = None,
 ) -> None:
     """Tell a run again from its journal, as text, HTML, Markdown or JSON."""
     name = reports.format_named("json" if as_json else form or "text")
+    if output is not None and output.suffix == folded.ENDING and not form:
+        output, stacks = None, output
     if output is not None:
         reports.check_writable(output, named=bool(form))
+    if stacks is not None:
+        reports.check_writable(stacks, named=True)
     with Journal.open(state, write=False) as journal:
         found = journal.run(run)
-    if output is None:
+    if stacks is not None:
+        typer.echo(folded.write_run(found, stacks))
+    elif output is None:
         typer.echo(reports.render(found, name), nl=False)
-    else:
+    if output is not None:
         reports.write(found, output, name if form else None)
         typer.echo(f"written: {output}")
 

@@ -9,6 +9,7 @@ import typer
 from engine import text
 from engine.commands.printing import table
 from engine.evidence import unknown
+from engine.reports import folded
 from engine.values import Evidence, Scalar
 
 _ROWS = 15
@@ -34,7 +35,12 @@ def tell(seen: Evidence) -> None:
         listed = ", ".join(f"{seen.short}.{name}" for name in names)
         typer.echo(textwrap.fill(text.plain(listed), 100, initial_indent="  ", subsequent_indent="  "))
     for name, rows in seen.tables.items():
-        _tell_table(name, rows)
+        if rows and rows[0].keys() >= folded.COLUMNS:
+            typer.echo(
+                f"\n{text.plain(name)}: {text.several(len(rows), 'different one')} (as a file: --folded FILE)"
+            )
+        else:
+            _tell_table(name, rows)
     for note in seen.notes:
         typer.echo(f"note: {text.plain(note)}")
     samples = sum(len(series.times) for series in seen.series.values())

@@ -1,7 +1,8 @@
 """A run as one HTML file: outcome, charts, cause, changes with their proof, what it cost.
 
-One promise: the file stands alone (no script, no address of anything outside it), and nothing
-in it that came from an alert, an agent or a runbook is read as markup.
+One promise: the file stands alone (no address of anything outside it), and nothing in it that came from
+an alert, an agent or a runbook is read as markup. It runs no script, but for the one of a flame graph
+where there is one: the page itself forbids every other, by its hash.
 
 Not here: what is said (``engine.reports.story``, ``timeline``), drawing (``charts``), the look
 (``templates/report.css``).
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from engine import record, text
 from engine.errors import RunbookError
 from engine.evidence import unknown
-from engine.reports import charts, timeline
+from engine.reports import charts, flame, folded, timeline
 from engine.reports.story import Story, tell
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def render(run: record.Run) -> str:
             run=run,
             head=run.head,
             charts=charts.draw(story.evidence, story.attempts, run.head.started_at, story.ended_at),
+            flames=flame.draw(story.evidence),
             lines=[
                 (event, told) for event in timeline.events(run) if (told := timeline.line(event)) is not None
             ],
@@ -87,6 +89,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {"flame_script": flame.script, "flame_hash": flame.script_hash}
     environment.filters |= {
         "measure": text.measure,
         "setting": text.setting,
@@ -101,6 +104,7 @@ def _environment() -> Environment:
         "unit_of": text.unit_of,
         "tone": lambda word: TONES.get(word, "calm"),
         "drawing": _drawing,
+        "folded": lambda rows: rows[0].keys() >= folded.COLUMNS,
         "unknown": unknown,
         "code": _code,
     }
@@ -115,7 +119,7 @@ def _visible(value: object) -> object:
 
 
 def _drawing(svg: str) -> object:
-    """A chart, which ``charts`` has built as a tree and so is escaped already."""
+    """A chart or flame graph, which was built as a tree and so is escaped already."""
     from markupsafe import Markup  # noqa: PLC0415
 
     return Markup(svg)  # noqa: S704 - written by ElementTree, which escapes
