@@ -16,6 +16,9 @@ from engine.values import Case
 
 #: Below this share of its first half's growth, a growth is on its way to a bound.
 SLOWS = 0.7
+#: Bytes kept by the allocations that were watched afterwards, over the growth of the second half: from
+#: here on the growth went on as it was. Asked-for bytes are fewer than taken ones.
+WENT_ON = 0.65
 #: Share of a heap that is free from which its allocator is worth naming, and from how much on.
 MUCH_FREE, FREE_BYTES = 0.3, 8 << 20
 #: Entries of processes that are gone: share of the map from which they are the trouble.
@@ -47,8 +50,17 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     def slows(self) -> bool:
         """What grew is on its way to a bound, or at it."""
         if self.heap.slowing is not None:
-            return self.heap.slowing <= SLOWS
+            return self.heap.slowing <= SLOWS and not self.went_on
         return self.heap.plateau and (self.heap.grown or 0.0) > STEP_BYTES * 4
+
+    @property
+    def went_on(self) -> bool:
+        """Allocations, watched afterwards, keep as much as its second half grew by: only the start slowed."""
+        s, late = self.sites, self.heap.late
+        if not s.growing or not s.per_s or not late or late <= 0:
+            return False
+        replaced = min(1.0, (s.older_frees or 0.0) / s.allocations) if s.allocations else 0.0
+        return s.per_s * (1 - replaced) >= WENT_ON * late
 
     @property
     def entries_grow(self) -> bool:

@@ -8,7 +8,7 @@ Not here: BPF maps (``memory_maps``), ranking (``memory_growth``). Reasoning: ``
 
 from __future__ import annotations
 
-from bpf.diagnoses.memory_facts import FREE_BYTES, MUCH_FREE, Facts
+from bpf.diagnoses.memory_facts import FREE_BYTES, MUCH_FREE, SLOWS, Facts
 from bpf.diagnoses.wording import count, kept, octets, share, span
 from engine.values import Cause
 
@@ -170,6 +170,8 @@ def _range(f: Facts) -> str:
 def _straightness(f: Facts) -> str:
     if f.heap.slowing is None:
         return f"over {span(f.window_s)}"
+    if f.heap.slowing <= SLOWS:
+        return f"slower in the second half ({share(f.heap.slowing)} of the first's), then steady"
     return f"in a straight line: the second half at {f.heap.slowing:.2g} times the first half's rate"
 
 

@@ -63,7 +63,12 @@ LEAKS = {
     "top_site_share": 0.99,
     "top_site_bytes_per_s": 1.5e6,
 }
-BALANCED = LEAKS | {"growing": False, "outstanding_bytes_per_s": 100.0, "survival_share": 0.0, "top_site": None}
+BALANCED = LEAKS | {
+    "growing": False,
+    "outstanding_bytes_per_s": 100.0,
+    "survival_share": 0.0,
+    "top_site": None,
+}
 MAP = {
     "name": "cache",
     "type": "hash",
@@ -107,9 +112,7 @@ def with_map(rate, name="cache"):
 
 def seen(short, values, seconds=10.0):
     readings = {name: Reading(value=value) for name, value in values.items()}
-    return Evidence(
-        probe=short, short=short, target="a", started_at=0.0, ended_at=seconds, readings=readings
-    )
+    return Evidence(probe=short, short=short, target="a", started_at=0.0, ended_at=seconds, readings=readings)
 
 
 def decide(seconds=10.0, **evidence):
@@ -124,7 +127,9 @@ def names(verdict):
 @pytest.mark.parametrize("rate", [30e3, 300e3, 1.6e6, 50e6])
 def test_a_straight_line_that_nobody_frees_is_a_leak_with_its_site(rate):
     """At any rate: the site, the bytes per event and the time to the limit are what people act on."""
-    verdict = decide(memory=growing(rate), alloc=LEAKS, flow={"in_per_s": 20_000.0}, maps=MAP | {"growth_per_s": 0})
+    verdict = decide(
+        memory=growing(rate), alloc=LEAKS, flow={"in_per_s": 20_000.0}, maps=MAP | {"growth_per_s": 0}
+    )
     (cause,) = verdict.causes
     assert cause.name == "heap-leak"
     assert "at leak" in cause.sentence
@@ -151,9 +156,18 @@ def test_growth_without_outliving_allocations_speaks_against_a_leak():
 @pytest.mark.parametrize("slowing", [0.05, 0.3, 0.6])
 def test_a_growth_that_slows_fills_to_a_bound(slowing):
     """The bound and when it is reached follow from the two halves."""
-    verdict = decide(memory=growing(1e6, slowing), alloc=LEAKS)
+    replaces = LEAKS | {"outstanding_bytes_per_s": 1e6 * slowing, "older_frees_per_s": 12_000.0}
+    verdict = decide(memory=growing(1e6, slowing), alloc=replaces)
     assert names(verdict) == ["cache-filling"]
+    assert names(decide(memory=growing(1e6, slowing))) == ["cache-filling"]
     assert any("it ends near" in line for line in verdict.causes[0].arithmetic)
+
+
+def test_a_start_that_slowed_down_to_a_steady_loss_is_a_leak():
+    """Every agent takes memory when it starts: what is kept afterwards, and never replaced, decides."""
+    late = growing(100e3, 0.6)["late_slope_bytes_per_s"]
+    verdict = decide(memory=growing(100e3, 0.6), alloc=LEAKS | {"outstanding_bytes_per_s": 0.8 * late})
+    assert names(verdict) == ["heap-leak"]
 
 
 def test_a_cache_that_has_reached_its_bound_is_told_as_reached():
