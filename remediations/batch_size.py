@@ -26,7 +26,7 @@ from remediations.overload import losses, overload, service
 from remediations.planning import KnobPlanner, Question, change, nothing, plan
 
 BUSY = 0.7  # of a core: below this the cost of a batch is not what holds the reader up
-FEW_CALLS = 0.5  # per batch: fewer system calls have nothing to do with batches
+FEW_CALLS, MANY_CALLS = 0.5, 8.0  # per batch: fewer have nothing to do with it, more come of empty ones
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -34,6 +34,7 @@ class Options(msgspec.Struct, frozen=True):
 
     factor: Annotated[float, says("factor", "What one application multiplies the batch by.")] = 4.0
     at_most: Annotated[float, says("count", "The largest batch.")] = 4096
+    cores: Annotated[float, says("cores", "Against high CPU: what the agent and its programs may use.")] = 0.1
 
 
 class BatchSizePlanner(KnobPlanner[Options]):
@@ -83,9 +84,14 @@ class BatchSizePlanner(KnobPlanner[Options]):
         after, batch, now = _larger(asked)
         if calls < FEW_CALLS / now:
             nothing(f"{calls:.2g} system calls per event with batches of {now:g}: little is paid per batch")
+        if calls > MANY_CALLS / now:
+            nothing(
+                f"{calls:.2g} system calls per event with batches of {now:g}: they are not filled, so larger"
+                " ones would not be either"
+            )
         paid = _system_share(asked) * (seen.own - seen.spinning)
         saved = paid * (1 - now / batch)
-        cpu_price.refuse_small(saved, seen, f"a batch of {batch:g} instead of {now:g}")
+        cpu_price.worth(saved, seen, asked.options.cores, f"a batch of {batch:g} instead of {now:g}")
         why = (
             f"{calls:.2g} system calls per event, {cpu_price.say_cores(paid)} of system time: a batch of"
             f" {batch:g} spreads what is paid once per batch over {batch / now:g} times the events"

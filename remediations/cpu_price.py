@@ -26,6 +26,8 @@ DEAREST_SLEEP_S = 20e-6
 ORDINARY_PRICE_S = 2e-6
 #: A BPF run that ends where events are left out: a few helpers and lookups.
 SHORT_RUN_S = 100e-9
+#: A change saves at least this share of the total, and this share of what is too much.
+LEAST, NEARER = 0.05, 0.25
 #: How far below the limit a change aims.
 LOAD = 0.7
 #: A thread with this share of the context switches is one of those that wake for events.
@@ -79,7 +81,8 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
     def at_looks(self, per_s: float) -> float:
         """Own CPU when the reader looks so often a second, and rests in between."""
-        return min(self.sleeps, self.sleepers * per_s) * self.sleep_s + self.working
+        looks = self.sleepers * per_s
+        return (looks if self.spinning else min(self.sleeps, looks)) * self.sleep_s + self.working
 
     def programs_at(self, kept: float) -> float:
         """CPU of its programs when they keep this share of the events: the rest of the runs end early."""
@@ -177,10 +180,14 @@ def _number(value: Scalar) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def refuse_small(saved: float, seen: Spent, what: str) -> None:
-    """Refuse a change that saves less than a tenth of the total: it would only be undone again."""
-    if saved < 0.1 * seen.total:
-        nothing(f"{what} would save {say_cores(saved)} of {say_cores(seen.total)}: not worth it")
+def worth(saved: float, seen: Spent, cores: float, what: str) -> None:
+    """Refuse a change that would not bring the agent a good part nearer to ``cores``: it would be undone."""
+    needed = max(LEAST * seen.total, NEARER * (seen.total - cores))
+    if saved < needed:
+        nothing(
+            f"{what} would save {say_cores(max(0.0, saved))} of {say_cores(seen.total)},"
+            f" and {say_cores(cores)} are allowed: not worth it"
+        )
 
 
 def fewer_events(seen: Spent, kept: float) -> list[Prediction]:

@@ -33,6 +33,7 @@ class Options(msgspec.Struct, frozen=True):
         None
     )
     rest: Annotated[float, says("s", "Against high CPU: how long the reader rests between two looks.")] = 0.01
+    cores: Annotated[float, says("cores", "Against high CPU: what the agent and its programs may use.")] = 0.1
 
 
 class PollIntervalPlanner(KnobPlanner[Options]):
@@ -87,7 +88,9 @@ class PollIntervalPlanner(KnobPlanner[Options]):
         if now_s >= after_s:
             nothing(f"the reader rests for {say_seconds(now_s)} between two looks already")
         own = seen.at_looks(1 / after_s)
-        cpu_price.refuse_small(seen.own - own, seen, f"a rest of {say_seconds(after_s)} between two looks")
+        cpu_price.worth(
+            seen.own - own, seen, asked.options.cores, f"a rest of {say_seconds(after_s)} between two looks"
+        )
         said = f"{seen.sleepers * min(1 / after_s, seen.sleeps or math.inf):,.0f} sleeps/s"
         why = f"{_wasted(seen)}; one look in {say_seconds(after_s)} is enough"
         sums = (

@@ -93,7 +93,7 @@ class SamplingPlanner(KnobPlanner[Options]):
         kept = now / keep
         predictions = cpu_price.fewer_events(seen, kept)
         total = sum(one.after for one in predictions)
-        cpu_price.refuse_small(seen.total - total, seen, f"keeping 1 in {keep}")
+        cpu_price.worth(seen.total - total, seen, asked.options.cores, f"keeping 1 in {keep}")
         why = (
             f"{seen.events:,.0f} events/s cost {cpu_price.say_cores(seen.total)}; 1 in {keep} leaves"
             f" {seen.events * kept:,.0f} events/s and {cpu_price.say_cores(total)}"

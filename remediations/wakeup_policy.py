@@ -39,6 +39,7 @@ class Options(msgspec.Struct, frozen=True):
     """Options of ``with``."""
 
     to: Annotated[str, says("text", "The word to set; empty: decided from the evidence.")] = ""
+    cores: Annotated[float, says("cores", "Against high CPU: what the agent and its programs may use.")] = 0.1
 
 
 class WakeupPolicyPlanner(KnobPlanner[Options]):
@@ -105,7 +106,7 @@ def _asleep(asked: Question[Options]) -> tuple[str, tuple[Prediction, ...], str]
     seen = cpu_price.spent(asked)
     rate = seen.events or 0.0
     own = seen.at_looks(rate)
-    cpu_price.refuse_small(seen.own - own, seen, "sleeping until there is something to read")
+    cpu_price.worth(seen.own - own, seen, asked.options.cores, "sleeping until there is something to read")
     why = (
         f"{cpu_price.say_cores(seen.spinning)} go into asking while nothing is there;"
         f" asleep, it is woken {rate:,.0f} times a second at most"
@@ -127,7 +128,7 @@ def _in_batches(asked: Question[Options]) -> tuple[str, tuple[Prediction, ...], 
     rate = seen.events or 0.0
     if seen.sleeps < 0.1 * rate:
         nothing(f"{seen.sleeps:,.0f} wakeups for {rate:,.0f} events/s: waking is not what costs the CPU")
-    cpu_price.refuse_small(seen.sleeping / 2, seen, "half the wakeups")
+    cpu_price.worth(seen.sleeping / 2, seen, asked.options.cores, "half the wakeups")
     why = f"{seen.sleeps:,.0f} sleeps/s for {rate:,.0f} events/s take {cpu_price.say_cores(seen.sleeping)}"
     sums = f"at least half of {seen.sleeps:,.0f} sleeps/s · {seen.sleep_s * 1e6:.2g} µs are saved"
     own = seen.own - seen.sleeping / 2

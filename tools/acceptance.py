@@ -61,6 +61,12 @@ EXPECTED: dict[str, dict[str, Expected]] = {
         "stalled-exporter": of("loss-behind-the-ring", "unfixed fixed mitigated"),
         "stuck": of("reader-stuck", "unfixed"),
     },
+    "high-cpu": {
+        "busy-poll": of("busy-polling", "fixed", hold="6s"),
+        "hot-program": of("hot-program", "fixed", hold="6s"),
+        "hot-reader": of("inefficient-processing", "unfixed", hold="6s"),
+        "event-storm": of("too-many-events", "mitigated", hold="6s"),
+    },
 }
 
 
