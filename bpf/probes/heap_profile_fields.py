@@ -13,11 +13,16 @@ FIELDS: dict[str, Field] = {
     "grown_bytes": Field(help="last profile of the window minus the first", unit="bytes"),
     "growth_bytes_per_s": Field(help="that, by second", unit="bytes/s"),
     "growing": Field(
-        help="it grew by more than the profile's own sampling error, at one site at least", type="bool"
+        help="it grew at one site at least by more than twice the profile's own sampling error", type="bool"
     ),
     "refreshed": Field(
         help="the profile changed in the window; Go's is as of the last garbage collection", type="bool"
     ),
+    "idle_bytes": Field(
+        help="memory that Go's runtime keeps although nothing lives in it, and has not given back",
+        unit="bytes",
+    ),
+    "collections": Field(help="garbage collections so far, as Go counts them"),
     "top_site": Field(
         help="function that allocated most of the growth, of the live heap when nothing grew", type="text"
     ),
