@@ -95,9 +95,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         m, (room, _) = self.maps, self.room
         if not m.growing:
             return False
-        if not self.entries_grow or not m.entry_bytes or not m.top.startswith(m.name) or room is None:
+        each = m.entry_bytes or ((m.slope or 0.0) / m.growth if m.growth else 0.0)
+        if not self.entries_grow or not each or not m.top.startswith(m.name) or room is None:
             return True
-        return ((m.most or 0.0) - (m.entries or 0.0)) * m.entry_bytes >= THREATENS * room
+        return ((m.most or 0.0) - (m.entries or 0.0)) * each >= THREATENS * room
 
     @property
     def heap_growth(self) -> float:

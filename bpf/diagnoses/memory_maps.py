@@ -12,6 +12,9 @@ from bpf.diagnoses.memory_facts import Facts
 from bpf.diagnoses.wording import count, kept, octets, share, span
 from engine.values import Cause
 
+#: Weight of the cause that tells the same map's growth less to the point.
+SECOND = 0.7
+
 
 def stale_entries(f: Facts) -> Cause | None:
     """Most entries belong to processes that are gone."""
@@ -59,7 +62,7 @@ def unbounded(f: Facts) -> Cause | None:
         " cleans it",
         confidence=0.4 if f.stale else 0.75 if unknown else 0.9,
         # What bites first is told first: full maps, or memory (map-memory-unseen, of the same map).
-        explains=f.share(f.map_growth) * (0.8 if f.threatens else 1.0),
+        explains=f.share(f.map_growth) * (SECOND if f.threatens else 1.0),
         speaks_for=kept(
             _comes_and_goes(f),
             f"{count(entries)} of {count(most)} entries ({share(m.fill or 0.0)})" if most else "",
@@ -98,7 +101,7 @@ def unseen(f: Facts) -> Cause | None:
         if by_maps
         else f"kernel memory of the cgroup grows by {octets(rate)}/s, and its processes do not",
         confidence=0.95 if agrees else 0.8 if by_maps else 0.5,
-        explains=f.share(f.map_growth if by_maps else rate) * (0.8 if f.stale or not f.threatens else 1.0),
+        explains=f.share(f.map_growth if by_maps else rate) * (SECOND if f.stale or not f.threatens else 1.0),
         speaks_for=kept(
             f"all its maps take {octets(m.bytes)}" if m.bytes is not None else "",
             f"the cgroup grows by {octets(g.slope)}/s, the processes' own memory by"

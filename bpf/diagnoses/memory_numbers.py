@@ -8,9 +8,11 @@ Not here: what follows from the numbers (``memory_facts``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
-from engine.values import Case
+from engine.values import Case, Scalar
 
 
 class Heap(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,26 +59,26 @@ class Maps(msgspec.Struct, frozen=True, kw_only=True):
     growing: bool | None
     top: str
     top_slope: float | None
-    name: str
-    type: str
-    entries: float | None
-    most: float | None
-    fill: float | None
-    growth: float | None
-    new: float | None
-    gone: float | None
-    full_in: float | None
-    entry_bytes: float | None
-    preallocated: bool
-    evicts: bool
-    refused: float | None
-    stale: float | None
-    stale_low: float | None
-    stale_entries: float | None
-    checked: float | None
-    owners: float | None
-    live_owners: float | None
-    unused_s: float | None
+    name: str = ""
+    type: str = ""
+    entries: float | None = None
+    most: float | None = None
+    fill: float | None = None
+    growth: float | None = None
+    new: float | None = None
+    gone: float | None = None
+    full_in: float | None = None
+    entry_bytes: float | None = None
+    preallocated: bool = False
+    evicts: bool = False
+    refused: float | None = None
+    stale: float | None = None
+    stale_low: float | None = None
+    stale_entries: float | None = None
+    checked: float | None = None
+    owners: float | None = None
+    live_owners: float | None = None
+    unused_s: float | None = None
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +141,37 @@ def sites_of(case: Case) -> Sites:
 
 
 def maps_of(case: Case) -> Maps:
-    """From the probes ``memory`` and ``map-fill``."""
+    """From ``memory`` and ``map-fill``: of the map that was watched, or of one that grows instead."""
+    n = case.number
+    watched = _watched(case)
+    soonest = n("maps.soonest_id")
+    if soonest is None or soonest == n("maps.id"):
+        return watched
+    rows = case.evidence["maps"].tables.get("maps", ())
+    row = next((row for row in rows if row.get("id") == soonest), {})
+    return Maps(
+        bytes=watched.bytes,
+        slope=watched.slope,
+        growing=watched.growing,
+        top=watched.top,
+        top_slope=watched.top_slope,
+        name=case.text("maps.soonest_map") or "",
+        type=str(row.get("type") or ""),
+        entries=_number(row, "entries"),
+        most=_number(row, "max_entries"),
+        fill=_number(row, "fill_share"),
+        growth=n("maps.soonest_growth_per_s"),
+        full_in=n("maps.soonest_full_in_s"),
+    )
+
+
+def _number(row: Mapping[str, Scalar], name: str) -> float | None:
+    value = row.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _watched(case: Case) -> Maps:
+    """As it stands in the readings."""
     n = case.number
     return Maps(
         bytes=n("memory.map_bytes"),

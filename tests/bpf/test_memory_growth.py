@@ -1,5 +1,6 @@
 """Which cause memory-growth names, and what it says when there is none."""
 
+import msgspec
 import pytest
 
 from bpf.diagnoses.memory_growth import MemoryGrowth
@@ -208,6 +209,37 @@ def test_keys_that_never_go_make_an_unbounded_map():
     verdict = decide(memory=with_map(384e3), maps=MAP)
     assert names(verdict) == ["unbounded-map", "map-memory-unseen"]
     assert any("until it is full" in line for line in verdict.causes[0].arithmetic)
+
+
+def test_a_map_that_grows_beside_the_one_that_was_watched_is_named():
+    """The fullest map is watched; it need not be the one that grows. The table of all maps tells it."""
+    other = {
+        "id": 9,
+        "name": "cache",
+        "type": "hash",
+        "entries": 3000,
+        "max_entries": 400_000,
+        "fill_share": 0.01,
+    }
+    maps = seen(
+        "maps",
+        MAP
+        | {"name": "filters", "id": 4, "growth_per_s": 0.0, "new_keys_per_s": 0.0}
+        | {
+            "soonest_id": 9,
+            "soonest_map": "cache",
+            "soonest_growth_per_s": 300.0,
+            "soonest_full_in_s": 1323.0,
+        },
+    )
+    maps = msgspec.structs.replace(maps, tables={"maps": (other,)})
+    case = Case(
+        target=Target(name="a", ref="a"),
+        evidence={"memory": seen("memory", with_map(25e3)), "maps": maps},
+    )
+    verdict = MemoryGrowth().decide(case)
+    assert names(verdict)[0] == "unbounded-map"
+    assert "cache" in verdict.causes[0].sentence
 
 
 def test_a_preallocated_map_that_fills_is_unbounded_though_no_byte_is_added():
