@@ -162,12 +162,13 @@ class _Comparison:
             return
         left = happened.turns(self._run)
         for place, wanted in enumerate(self._expected.plans):
-            path = f"plans[{place}]"
+            path, empty = f"plans[{place}]", ""
             while left and not left[0].plan.changes and not _means(wanted, left[0]):
-                left.pop(0)
+                plan = left.pop(0).plan
+                empty = f" ({plan.reason})" if plan.remediation == wanted.change else empty
             if not left or left[0].plan.remediation != wanted.change:
                 seen = f"a plan of {left[0].plan.remediation}" if left else "no further plan"
-                yield self._differs(path, f"a plan of {wanted.change}", seen)
+                yield self._differs(path, f"a plan of {wanted.change}", f"{seen}{empty}")
                 return
             yield from self._plan(path, wanted, left.pop(0))
         for turn in left:
