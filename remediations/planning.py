@@ -152,11 +152,15 @@ class KnobPlanner(ABC, Generic[OptionsT]):
         knob = self.find(case.target)
         if knob is None:
             nothing(self.lacking(case.target))
-        now = case.knobs.get(self.knob)
+        return self.asking(case, knob, chosen)
+
+    def asking(self, case: Case, knob: Knob, chosen: OptionsT) -> Question[OptionsT]:
+        """The question of a knob that was found, when its value could be read."""
+        now = case.knobs.get(knob.name)
         if now is None:
-            nothing(f"the value of {self.knob} was not read")
+            nothing(f"the value of {knob.name} was not read")
         if now.missing and now.value is None and now.raw is None:
-            live = case.knobs.get(self.knob + LIVE)
+            live = case.knobs.get(knob.name + LIVE)
             if live is None or live.missing:
                 blocked(now.missing)
         return Question(case, knob, now, chosen)
@@ -239,6 +243,8 @@ def _undo(made: Change, asked: Question[OptionsT]) -> str:
         step = f"setcap {made.before} {knob.file}" if made.before else f"setcap -r {knob.file}"
     elif knob.backend == "systemd-dropin":
         step = f"rm {knob.file}; systemctl daemon-reload"
+    elif knob.backend == "stale-entries":
+        step = "runbook undo (it puts what was deleted back where its key is absent)"
     elif knob.backend == "mount":
         step = f"umount {knob.file}"
     elif made.before is None:

@@ -51,7 +51,7 @@ def leak(facts: Facts) -> Cause | None:
             f" {share(left / facts.most)} of {count(facts.most)}",
             _comes_back(facts, left),
         ),
-        settles="see where the agent deletes entries: at the exit of a process, at the close of a connection?",
+        settles="see where the agent deletes entries: when a process ends, when a connection closes?",
         fix="the agent must delete an entry when its owner ends; until then clean from outside, or LRU",
     )
 
@@ -94,7 +94,7 @@ def too_small(facts: Facts) -> Cause | None:
             "whether owners are alive is unknown" if facts.stale is None else "",
         ),
         arithmetic=kept(wanted),
-        settles="count the agent's owners (processes, connections) at the busiest time: each needs its entries",
+        settles="count the agent's owners (processes, connections) at the busiest time",
         fix="a larger map, within the memory there is",
     )
 
@@ -114,7 +114,7 @@ def cardinality(facts: Facts) -> Cause | None:
         name=CARDINALITY,
         sentence=(
             f"living owners make ever new keys in {facts.name}"
-            f" ({count(max(facts.first_seen or 0.0, facts.refused or 0.0))} a second) and hardly use one again"
+            f" ({count(_pushing(facts))} a second) and hardly use one again"
         ),
         confidence=sure,
         explains=facts.live if facts.live is not None else 0.9,
@@ -134,17 +134,22 @@ def cardinality(facts: Facts) -> Cause | None:
             else "",
         ),
         arithmetic=kept(
-            f"an entry stays {span(facts.lifetime_s)}: {count(facts.entries)} / {count(facts.went or 0)} a second"
+            f"an entry stays {span(facts.lifetime_s)}: {count(facts.entries)} / {count(facts.went or 0)}/s"
             if facts.lifetime_s
             else "",
             f"a larger map only lasts longer: {count(facts.most)} more entries last"
             f" {span(facts.most / rate)} at {count(rate)} new keys a second"
-            if (rate := max(facts.first_seen or 0.0, facts.refused or 0.0))
+            if (rate := _pushing(facts))
             else "",
         ),
         settles="which part of the key takes ever new values (a port, an address, a request id)?",
-        fix="leave that part out of the key, aggregate in the kernel, delete sooner, or let old entries go (LRU)",
+        fix="leave that part out of the key, aggregate, delete sooner, or let old entries go (LRU)",
     )
+
+
+def _pushing(facts: Facts) -> float:
+    """New keys a second: those that got in, or those that did not."""
+    return max(facts.first_seen or 0.0, facts.refused or 0.0)
 
 
 def _never_removed(facts: Facts) -> Cause | None:
@@ -166,7 +171,7 @@ def _never_removed(facts: Facts) -> Cause | None:
         speaks_against=(
             "whether their owners are gone is unknown: they may be ever new keys of living ones",
         ),
-        settles="say in the agent's profile where a process id stands in the key (maps: NAME: key: {pid_at: 0})",
+        settles="say in the agent's profile where a process id stands: maps: NAME: key: {pid_at: 0}",
         fix="the agent must delete what is no longer used, or the map let old entries go (LRU)",
     )
 

@@ -61,16 +61,17 @@ class MapFill:
         at_most = _sample(window)
         with Filling() as filled:
             infos = infos_of(target, filled.own_maps)
+            counted_at = window.clock.monotonic()
             first = count_all(infos, filled, at_most)
             chosen = choose(infos, first, str(window.options.get("map") or ""))
             known = known_of(target, chosen)
             watch = Watch(chosen, facts_of(chosen, known), at_most)
             refusals = Refusals(target, known)
-            started_at, begun = window.begin(), window.clock.monotonic()
+            started_at = window.begin()
             for at in window.ticks(max(_EVERY_S, window.seconds / _LOOKS)):
                 _look(watch, at, window, filled, target, at_most)
                 refusals.take(window.clock.monotonic())
-            seconds = window.clock.monotonic() - begun
+            seconds = window.clock.monotonic() - counted_at
             last = count_all(infos, filled, at_most)
             note = filled.note
         rows = [

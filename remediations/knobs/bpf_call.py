@@ -14,6 +14,8 @@ from functools import cache
 
 from remediations.knobs.backend import NotChanged
 
+#: Of the attributes of a command; more than any kernel before 6.0 knows is zero.
+BYTES = 128
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
 
 
@@ -24,11 +26,19 @@ def bpf(command: int, attributes: bytes) -> int:
         OSError: As the kernel says.
         NotChanged: The number of the call is not known for this machine.
     """
+    return call(command, c.create_string_buffer(attributes.ljust(BYTES, b"\0"), BYTES))
+
+
+def call(command: int, attributes: c.Array[c.c_char]) -> int:
+    """The same with attributes of ``BYTES`` that the kernel may write an answer into.
+
+    Raises:
+        As ``bpf``.
+    """
     number = _SYS_BPF.get(os.uname().machine)
     if number is None:
         raise NotChanged(f"the bpf() call of {os.uname().machine} is not known", fix="change it by hand")
-    buffer = c.create_string_buffer(attributes.ljust(128, b"\0"), 128)
-    result = int(_libc().syscall(number, command, buffer, 128))
+    result = int(_libc().syscall(number, command, attributes, BYTES))
     if result < 0:
         code = c.get_errno()
         raise OSError(code, os.strerror(code), errno.errorcode.get(code, ""))
