@@ -16,6 +16,8 @@ from engine.values import Case
 
 #: Below this share of its first half's growth, a growth is on its way to a bound.
 SLOWS = 0.7
+#: The same where allocations are seen to replace older ones, this share of them at least.
+BENDS, REPLACES = 0.95, 0.2
 #: Bytes kept by the allocations that were watched afterwards, over the growth of the second half: from
 #: here on the growth went on as it was. Asked-for bytes are fewer than taken ones.
 WENT_ON = 0.65
@@ -49,9 +51,16 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def slows(self) -> bool:
         """What grew is on its way to a bound, or at it."""
-        if self.heap.slowing is not None:
-            return self.heap.slowing <= SLOWS and not self.went_on
-        return self.heap.plateau and (self.heap.grown or 0.0) > STEP_BYTES * 4
+        if self.heap.slowing is None:
+            return self.heap.plateau and (self.heap.grown or 0.0) > STEP_BYTES * 4
+        slower = self.heap.slowing <= SLOWS or (self.heap.slowing <= BENDS and self.replaced >= REPLACES)
+        return slower and not self.went_on
+
+    @property
+    def replaced(self) -> float:
+        """Of the allocations, the share that comes with a free of something older."""
+        s = self.sites
+        return min(1.0, (s.older_frees or 0.0) / s.allocations) if s.allocations else 0.0
 
     @property
     def went_on(self) -> bool:
@@ -59,8 +68,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         s, late = self.sites, self.heap.late
         if not s.growing or not s.per_s or not late or late <= 0:
             return False
-        replaced = min(1.0, (s.older_frees or 0.0) / s.allocations) if s.allocations else 0.0
-        return s.per_s * (1 - replaced) >= WENT_ON * late
+        return s.per_s * (1 - self.replaced) >= WENT_ON * late
 
     @property
     def entries_grow(self) -> bool:

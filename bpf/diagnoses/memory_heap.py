@@ -8,14 +8,12 @@ Not here: BPF maps (``memory_maps``), ranking (``memory_growth``). Reasoning: ``
 
 from __future__ import annotations
 
-from bpf.diagnoses.memory_facts import FREE_BYTES, MUCH_FREE, SLOWS, Facts
+from bpf.diagnoses.memory_facts import FREE_BYTES, MUCH_FREE, REPLACES, SLOWS, Facts
 from bpf.diagnoses.wording import count, kept, octets, share, span
 from engine.values import Cause
 
 #: Of what was allocated in the first half of the watching, the share that must outlive the second.
 SURVIVES = 0.1
-#: Of the allocations, the share that is answered by a free of something older: a cache that turns over.
-TURNS_OVER = 0.3
 
 
 def heap_leak(f: Facts) -> Cause | None:
@@ -67,7 +65,8 @@ def cache_filling(f: Facts) -> Cause | None:
         return None
     s, bound = f.sites, f.bound()
     done = f.heap.plateau
-    turns = bool(s.allocations and s.older_frees and s.older_frees >= TURNS_OVER * s.allocations)
+    turns = f.replaced >= REPLACES
+    empty = (f.heap.free_share or 0.0) >= MUCH_FREE
     slowing = f.heap.slowing
     sure = done or (slowing is not None and slowing <= 0.5) or turns
     at = f" at about {octets(bound[0])}" if bound and not done else ""
@@ -78,7 +77,7 @@ def cache_filling(f: Facts) -> Cause | None:
         if done
         else f"it fills to a bound{at}: in the second half it grew by"
         f" {share(slowing or 0.0)} of the first half's rate",
-        confidence=0.9 if sure else 0.7,
+        confidence=0.4 if empty else 0.9 if sure else 0.7,
         explains=f.share(f.heap_growth),
         speaks_for=kept(
             f"first half {octets(f.heap.early)}/s, second half {octets(f.heap.late)}/s"
@@ -91,6 +90,9 @@ def cache_filling(f: Facts) -> Cause | None:
             else "",
         ),
         speaks_against=kept(
+            f"{share(f.heap.free_share)} of the heap are free: nothing is kept there"
+            if empty and f.heap.free_share
+            else "",
             f"the window is {span(f.window_s)} short: fewer events look the same" if f.window_s < 30 else "",
         ),
         arithmetic=kept(

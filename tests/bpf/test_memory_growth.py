@@ -164,6 +164,19 @@ def test_a_growth_that_slows_fills_to_a_bound(slowing):
     assert any("it ends near" in line for line in verdict.causes[0].arithmetic)
 
 
+def test_a_large_cache_is_told_by_what_it_replaces():
+    """In a short window a large cache hardly bends; its frees of older pieces give it away."""
+    replaces = LEAKS | {"outstanding_bytes_per_s": 0.8e6, "older_frees_per_s": 9000.0}
+    assert names(decide(memory=growing(1e6, 0.85), alloc=replaces)) == ["cache-filling"]
+    assert names(decide(memory=growing(1e6, 1.0), alloc=replaces)) == ["heap-leak"]
+
+
+def test_a_step_that_was_given_back_is_no_cache():
+    """Taken in the window and free again: its allocator's, not a cache's."""
+    memory = FLAT | {"grown_bytes": 60e6, "heap_free_bytes": 60e6, "heap_free_share": 0.9, "heap_bytes": 64e6}
+    assert names(decide(memory=memory)) == ["allocator-keeps-pages", "cache-filling"]
+
+
 def test_a_start_that_slowed_down_to_a_steady_loss_is_a_leak():
     """Every agent takes memory when it starts: what is kept afterwards, and never replaced, decides."""
     late = growing(100e3, 0.6)["late_slope_bytes_per_s"]
