@@ -195,7 +195,9 @@ def written(sight: Sight, base: Sight | None) -> Document:
     for name in old.readings.keys() - sight.readings.keys():
         told[name] = None
     for name, rows in sight.tables.items():
-        if rows != old.tables.get(name):
+        if name in sight.readings and (rows != old.tables.get(name) or name in told):
+            told[name] = {**_long(sight.readings[name]), "rows": list(rows)}
+        elif rows != old.tables.get(name):
             told[name] = list(rows)
     for name, each in sight.series.items():
         if each != old.series.get(name):
@@ -210,6 +212,11 @@ def _reading(one: Reading) -> object:
     if one.value is None:
         return {"missing": one.missing} if one.missing else None
     return one.value
+
+
+def _long(one: Reading) -> Document:
+    """A reading whose name a table has as well."""
+    return {"missing": one.missing} if one.value is None else {"value": one.value}
 
 
 def _knobs(events: Iterable[Event]) -> dict[str, KnobValue]:

@@ -115,6 +115,12 @@ class SightReader:
                 notes = tuple(str(one) for one in value)
             elif isinstance(value, list):
                 tables[name] = self._table(value, at)
+            elif isinstance(value, dict) and isinstance(
+                value.get("rows"), list
+            ):  # a table of a reading's name
+                tables[name] = self._table(value["rows"], f"{at}.rows")
+                rest = {key: one for key, one in value.items() if key != "rows"}
+                readings[name] = self._reading(name, rest, at, probe)
             elif isinstance(value, dict) and "times" in value:
                 series[name] = self._series(name, value, at)
             else:
@@ -129,7 +135,7 @@ class SightReader:
             self._wrong(path, f"{probe.name} gives no {name!r} ({known})")
         long: Mapping[str, Any] = value if isinstance(value, dict) else {"value": value}
         for key in long.keys() - _LONG:
-            self._wrong(f"{path}.{key}", f"a reading has no {key!r} (value, unit, source, missing)")
+            self._wrong(f"{path}.{key}", f"a reading has no {key!r} (value, unit, source, missing, rows)")
         given = long.get("value")
         if isinstance(given, list | dict):
             self._wrong(path, f"a reading is one value, found {_say(given)}")
