@@ -64,11 +64,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def went_on(self) -> bool:
-        """Allocations, watched afterwards, keep as much as its second half grew by: only the start slowed."""
+        """Allocations, watched afterwards, keep what its second half grew by and replace nothing."""
         s, late = self.sites, self.heap.late
-        if not s.growing or not s.per_s or not late or late <= 0:
+        if not s.growing or not s.per_s or not late or late <= 0 or self.replaced >= REPLACES:
             return False
-        return s.per_s * (1 - self.replaced) >= WENT_ON * late
+        return s.per_s >= WENT_ON * late
 
     @property
     def entries_grow(self) -> bool:
