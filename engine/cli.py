@@ -49,7 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exporter": ("exporter", "Give the health of all eBPF agents to Prometheus."),
     "runs": ("record", "List past and running runs, newest first."),
     "report": ("record", "Tell a run again from its journal, as text, HTML, Markdown or JSON."),
-    "resume": ("undo", "Finish a run that was interrupted."),
+    "resume": ("undo", "Finish a run that was interrupted, or that waits for an answer."),
     "undo": ("undo", "Take back what a run changed, exactly."),
     "keep": ("undo", "Make a run's temporary changes last: they are no longer taken back."),
     "audit": ("record", "List every run, change, undo and refusal; verify the chain."),

@@ -15,7 +15,7 @@ from typing import Literal
 
 from engine.contracts import Window
 from engine.errors import ChangedSince, ChangeFailed, ProbeFailed
-from engine.record import Event, RunHead
+from engine.record import Asked, Event, RunHead
 from engine.values import (
     Case,
     Change,
@@ -274,17 +274,23 @@ class FakeWatcher:
     """Keeps what it was shown, and answers what it is asked.
 
     Args:
-        answer: To every question: yes, no, or None for nobody there.
+        answer: To every change: yes, no, or None for nobody there.
+        answers: To every question of a runbook, as it would be typed; None for nobody there.
         on_event: Called with each event, as it is shown.
     """
 
     def __init__(
-        self, answer: bool | None = None, on_event: Callable[[Event], None] = lambda _: None
+        self,
+        answer: bool | None = None,
+        on_event: Callable[[Event], None] = lambda _: None,
+        answers: dict[str, str] | None = None,
     ) -> None:
-        self.answer, self.on_event = answer, on_event
+        self._answer, self.on_event, self._answers = answer, on_event, answers
         self.events: list[Event] = []
         self.heads: list[RunHead] = []
         self.asked: list[Plan] = []
+        self.questions: list[str] = []
+        self.problems: list[str] = []
 
     def begin(self, head: RunHead) -> None:
         """Keep the head."""
@@ -302,7 +308,13 @@ class FakeWatcher:
         """The answer it was made with."""
         del decisions
         self.asked.append(plan)
-        return self.answer
+        return self._answer
+
+    def answer(self, asked: Asked, problem: str = "") -> dict[str, str] | None:
+        """The answers it was made with."""
+        self.questions.append(asked.question)
+        self.problems.append(problem)
+        return self._answers
 
 
 def failing(problem: str = "it can't look") -> ProbeFailed:

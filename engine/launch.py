@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import catalog, host
+from engine import catalog, host, record
 from engine.agents import targets
 from engine.clock import Cancel, SystemClock
 from engine.errors import Refused
@@ -25,8 +25,8 @@ from engine.journal import Journal, locks
 from engine.language import expressions, inputs, loader, scope
 from engine.language.check import require
 from engine.language.loader import LoadedRunbook
-from engine.language.model import Call, Change, Look, Runbook, all_steps
-from engine.record import Run, Watcher
+from engine.language.model import Call, Change, Look, Run, Runbook, all_steps
+from engine.record import Watcher
 from engine.running.leases import end_leases, keep_leases
 from engine.running.runner import Order, run
 from engine.running.scene import Silent, Tools
@@ -57,7 +57,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
 
 
-def launch(wish: Wish, watcher: Watcher) -> Run:
+def launch(wish: Wish, watcher: Watcher) -> record.Run:
     """Run a runbook to its end.
 
     Raises:
@@ -155,7 +155,7 @@ def _needs_target(runbook: Runbook, parts: catalog.Catalog, directory: Path) -> 
     """Whether some step looks at an agent or may change one, or a called runbook's does."""
     probes = set(runbook.goal.probes) if runbook.goal else set()
     for step in all_steps(runbook.steps):
-        if isinstance(step, Change):
+        if isinstance(step, Change) or (isinstance(step, Run) and not step.reads):
             return True
         if isinstance(step, Look):
             probes |= set(step.probes)

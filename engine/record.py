@@ -226,11 +226,80 @@ class Settled(_Event, frozen=True, kw_only=True, tag="settled"):
 
 
 class Told(_Event, frozen=True, kw_only=True, tag="told"):
-    """A sentence for people: a ``tell`` step, a failed ``check``, a ``stop``, a note, a warning."""
+    """A sentence for people: a ``tell`` step, a note, a warning.
+
+    Attributes:
+        repeats: It is the outcome's own sentence, which the end of the run says as well.
+    """
 
     sentence: str
     level: Literal["note", "warning", "error"] = "note"
     fix: str = ""
+    repeats: bool = False
+
+
+class Listed(_Event, frozen=True, kw_only=True, tag="listed"):
+    """What an ``each`` goes through, as it was found; a run that is taken up again keeps to it.
+
+    Attributes:
+        items: In order; steps for the second one bear the id ``STEP[2].…``.
+        left_out: How many more there were than the runbook allows.
+    """
+
+    items: tuple[Setting, ...]
+    left_out: int = 0
+
+
+class Ran(_Event, frozen=True, kw_only=True, tag="ran"):
+    """A command has ended.
+
+    Attributes:
+        argv: What was run.
+        exit_code: Minus the signal that ended it; None where it took too long and was ended.
+        stdout, stderr: Their beginnings.
+        cut: There was more.
+    """
+
+    argv: tuple[str, ...]
+    exit_code: int | None
+    seconds: float
+    stdout: str = ""
+    stderr: str = ""
+    cut: bool = False
+
+
+class Answerable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One part of the answer to a question; the fields are those of a runbook's input, in base units."""
+
+    type: str
+    help: str = ""
+    default: Setting = None
+    choices: tuple[Setting, ...] = ()
+    minimum: Setting = None
+    maximum: Setting = None
+
+
+class Asked(_Event, frozen=True, kw_only=True, tag="asked"):
+    """A question to a human is open, until its answer or its expiry.
+
+    Attributes:
+        answers: What the answer is made of, by name.
+        who: Who is asked, in words.
+        expires_at: Epoch seconds; None in a dry-run, which only shows it.
+    """
+
+    question: str
+    answers: dict[str, Answerable]
+    who: str = ""
+    expires_at: float | None = None
+
+
+class Answered(_Event, frozen=True, kw_only=True, tag="answered"):
+    """A question was answered; ``expired``: nobody did in time, which is a no."""
+
+    values: dict[str, Setting] = {}
+    by: str = ""
+    expired: bool = False
 
 
 class Called(_Event, frozen=True, kw_only=True, tag="called"):
@@ -281,6 +350,10 @@ Event = (
     | Compared
     | Settled
     | Told
+    | Listed
+    | Ran
+    | Asked
+    | Answered
     | Called
     | Returned
     | Ended
@@ -317,3 +390,9 @@ class Watcher(Protocol):
 
     def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:
         """A change must be asked for: yes, no, or None when nobody can be asked."""
+
+    def answer(self, asked: Asked, problem: str = "") -> dict[str, str] | None:
+        """A runbook's own question: the answer as it was typed, or None when nobody can be asked.
+
+        ``problem``: what was wrong with the answer before.
+        """

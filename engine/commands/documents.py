@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -119,10 +120,21 @@ def _judge(path: Path, kind: str) -> list[str]:
 
         cases.load(path, catalog.installed())
     else:
-        from engine.language.check import check as findings  # noqa: PLC0415
+        from engine.language.check import complaints  # noqa: PLC0415
 
-        return [str(finding) for finding in findings(loader.load(path), catalog.installed())]
+        return complaints(path, catalog.installed(), _allows())
     return []
+
+
+def _allows() -> Callable[[Sequence[str], bool], str] | None:
+    """Why this machine's policy does not allow a command; None where the policy itself can't be read."""
+    from engine.guarding import commands, policy  # noqa: PLC0415
+
+    try:
+        listed = policy.load().commands
+    except RunbookError:
+        return None
+    return lambda argv, reads: commands.why_not(listed, argv, reads=reads)
 
 
 @app.command(epilog="Example: runbook schema > runbook.schema.json")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from engine import text
-from engine.commands.printing import Json, State, emit, new_app
+from engine.commands.printing import Json, State, emit, new_app, pairs
 from engine.commands.record import RunId
 from engine.launch import Wish, tools, watch_leases
 from engine.record import Settled
@@ -23,15 +23,19 @@ app = new_app()
 @app.command(epilog="Example: runbook resume last")
 def resume(
     run: RunId = "last",
+    answer: Annotated[
+        list[str] | None,
+        typer.Option("--answer", "-a", metavar="NAME=VALUE", help="The answer to what the run asked."),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Answer yes where the policy lets --yes answer.")
     ] = False,
     as_json: Json = False,
     state: State = None,
 ) -> None:
-    """Finish a run that was interrupted."""
+    """Finish a run that was interrupted, or that waits for an answer."""
     with tools(Wish(runbook="", yes=yes, state=state), live.watcher(quiet=as_json)) as everything:
-        done = later.resume(run, everything)
+        done = later.resume(run, everything, pairs(answer or ()))
     if as_json:
         emit(machine.document(done))
     raise typer.Exit(machine.exit_code(done))

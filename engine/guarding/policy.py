@@ -35,6 +35,9 @@ Share = Annotated[float, Meta(gt=0, le=1)]
 Names = Annotated[tuple[str, ...], Meta(extra={"reads": "one-or-many"})]
 
 
+Verbatim = Annotated[str, Meta(extra={"reads": "verbatim"})]
+
+
 class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Base of all parts of the document."""
 
@@ -117,6 +120,25 @@ class Freeze(_Part, frozen=True, kw_only=True):
     because: str = ""
 
 
+class Command(_Part, frozen=True, kw_only=True):
+    """A command that runbooks may run, with the arguments that it may have.
+
+    Attributes:
+        run: The program's whole path.
+        arguments: A pattern for each argument: `*` is anything but `/`, `**` anything; what they
+            stand for never begins with `-`.
+        reads: It changes nothing; without this it is a change, and asked about as one.
+        dry_run: A dry-run runs it too, when it reads.
+        owner: Who answers for this entry.
+    """
+
+    run: str
+    arguments: tuple[Verbatim, ...] = ()
+    reads: bool = False
+    dry_run: bool = False
+    owner: str
+
+
 class Policy(_Part, frozen=True, kw_only=True):
     """What may be changed on this machine, when, and who must say yes.
 
@@ -132,6 +154,7 @@ class Policy(_Part, frozen=True, kw_only=True):
         freshness: How old evidence may be.
         protected: Names, profiles or refs of targets that are never changed; `*` stands for anything.
         memory_share: The most of the memory left that a change may take.
+        commands: The commands that runbooks may run; no others are.
     """
 
     policy: Annotated[int, Meta(ge=1, le=1)] = 1
@@ -145,6 +168,7 @@ class Policy(_Part, frozen=True, kw_only=True):
     freshness: Seconds = 300.0
     protected: Names = ()
     memory_share: Share = 0.5
+    commands: tuple[Command, ...] = ()
 
     def guard(self, further: Iterable[object] = ()) -> Rule:
         """All rules of this policy and ``further`` guards (strangers'), joined."""
@@ -217,6 +241,11 @@ def _wrong(policy: Policy) -> Iterable[tuple[str, str]]:
                 yield f"bounds.{name}.{end}", f"{value!r} is no number or size (write 64MiB, 100ms, 3)"
     for index, window in enumerate(policy.freeze):
         yield from ((f"freeze[{index}].{where}", what) for where, what in _wrong_window(window))
+    for index, command in enumerate(policy.commands):
+        if not command.run.startswith("/") or ".." in command.run.split("/"):
+            yield f"commands[{index}].run", f"{command.run!r} is no whole path (write /usr/bin/ss)"
+        if command.dry_run and not command.reads:
+            yield f"commands[{index}].dry_run", "a dry-run runs only what reads (write reads: true)"
     for where in ("freshness", "cooldown.for", "budget.per"):
         first, _, rest = where.partition(".")
         part = getattr(policy, first)

@@ -11,7 +11,8 @@ that are there so far (``engine.language.findings``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,15 +20,19 @@ import msgspec
 from engine.catalog import Catalog
 from engine.errors import DocumentError, ExpressionError
 from engine.language import calls, loader, scope
+from engine.language.commands import RESULT, Allows, check_run
 from engine.language.findings import Finding, Findings, hint
 from engine.language.loader import LoadedRunbook
 from engine.language.model import (
+    Ask,
     Call,
     Change,
     Check,
     Decide,
+    Each,
     Goal,
     Look,
+    Run,
     Runbook,
     Step,
     Stop,
@@ -37,7 +42,8 @@ from engine.language.model import (
     Wait,
     all_steps,
 )
-from engine.language.shapes import LIST, NUMBER, TEXT, Shape
+from engine.language.questions import check_ask
+from engine.language.shapes import ANY, LIST, NUMBER, TEXT, Shape
 from engine.language.syntax import parse
 
 _MATCHER = re.compile(r'\s*[a-zA-Z_][a-zA-Z0-9_]*\s*(=~|!~|!=|=)\s*"(?:[^"\\]|\\.)*"\s*')
@@ -45,18 +51,44 @@ _MAPPING = Shape("record", open=True)
 _CALLED = Shape("record", dict.fromkeys(scope.CALLED, TEXT))
 
 
-def check(loaded: LoadedRunbook, catalog: Catalog, *, above: tuple[str, ...] = ()) -> tuple[Finding, ...]:
+def check(
+    loaded: LoadedRunbook,
+    catalog: Catalog,
+    *,
+    above: tuple[str, ...] = (),
+    allows: Allows | None = None,
+    partial: bool = False,
+) -> tuple[Finding, ...]:
     """Everything that can be said against a runbook before it runs, in the order of its text.
 
     Args:
         loaded: The runbook.
         catalog: The parts that it may name.
         above: The names of the runbooks that call it, the outermost first.
+        allows: Why the policy of this machine does not allow a command; without it none is asked about.
+        partial: Some of it could not be read: only what is wrong all the same is said.
     """
-    checker = _Checker(loaded, catalog)
-    checker.above = (*above, loaded.document.runbook)
+    checker = _Checker(loaded, catalog, partial=partial)
+    checker.above, checker.allows = (*above, loaded.document.runbook), allows
     checker.run()
-    return tuple(sorted(checker.findings))
+    return tuple(sorted(one for one in checker.findings if one.level == "error" or not partial))
+
+
+def complaints(path: Path, catalog: Catalog, allows: Allows | None = None) -> list[str]:
+    """Everything that can be said against a runbook file in one go: its shape, and what it names.
+
+    Raises:
+        UsageError: It can't be read at all.
+    """
+    loaded, wrong = loader.parse_partly(loader.read_bytes(path), path)
+    found = check(loaded, catalog, allows=allows, partial=bool(wrong)) if loaded else ()
+    return sorted(dict.fromkeys((*wrong, *map(str, found))), key=_place)
+
+
+def _place(complaint: str) -> tuple[int, int]:
+    """Line and column of a complaint; those without a place come first."""
+    match = re.search(r":(\d+):(\d+): ", complaint)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def require(loaded: LoadedRunbook, catalog: Catalog) -> tuple[Finding, ...]:
@@ -82,6 +114,7 @@ def given_names(runbook: Runbook, catalog: Catalog) -> tuple[str, ...]:
             names[getattr(look, "label", "") or catalog.probe(probe).short] = None
     names |= {step.label: None for step in every if isinstance(step, Decide)}
     names |= {step.word: None for step in every if isinstance(step, Call)}
+    names |= {step.label: None for step in every if isinstance(step, Run | Ask)}
     return tuple(names)
 
 
@@ -90,9 +123,11 @@ class _Checker(Findings):
 
     Attributes:
         above: The names of the runbooks that lead here, this one's last.
+        allows: Why the policy does not allow a command.
     """
 
     above: tuple[str, ...] = ()
+    allows: Allows | None = None
 
     def run(self) -> None:
         """Check all of it."""
@@ -101,11 +136,10 @@ class _Checker(Findings):
         self.template(self.runbook.target, "target", {"inputs": self.names["inputs"]})
         if self.runbook.goal is not None:
             self._goal(self.runbook.goal)
-        if not self.runbook.steps:
+        if not self.runbook.steps and not self.partial:
             self.error("steps", "there are no steps")
-        for index, step in enumerate(self.runbook.steps):
-            self._step(step, f"steps[{index}]", index)
-        self._ids()
+        taken = {"goal": "", "stop": "", "continue": ""}
+        self._steps(self.runbook.steps, "steps", taken)
         for name in self.runbook.inputs:
             if name not in self.used_inputs:
                 self.warn(f"inputs.{name}", f"input {name!r} is never used")
@@ -145,9 +179,17 @@ class _Checker(Findings):
         if mine and not used & mine:
             self.error("goal.until", f"the goal never reads what it looks at ({', '.join(sorted(mine))})")
 
-    def _step(self, step: Step, path: str, index: int) -> None:
-        later = [one.id for one in self.runbook.steps[index + 1 :]]
-        self._common(step, path, allowed=later)
+    def _steps(self, steps: Sequence[Step], path: str, taken: dict[str, str]) -> None:
+        """Steps that follow one another; ``taken``: the ids that they can't have."""
+        for index, step in enumerate(steps):
+            self._step(step, f"{path}[{index}]", steps[index + 1 :])
+            if isinstance(step, Stop) and not step.when and index + 1 < len(steps):
+                where = f"{path}[{index + 1}]"
+                self.warn(where, f"never reached: the run always ends at step {index + 1}")
+        self._ids(steps, path, taken)
+
+    def _step(self, step: Step, path: str, following: Sequence[Step]) -> None:
+        self._common(step, path, following)
         if isinstance(step, Look):
             self._look(step, path)
         elif isinstance(step, Decide):
@@ -167,19 +209,26 @@ class _Checker(Findings):
         elif isinstance(step, Tell):
             self.template(step.sentence, f"{path}.tell")
         elif isinstance(step, Stop):
-            self._stop(step, path, index)
+            self.template(step.because, f"{path}.because")
         elif isinstance(step, Call):
             self._call(step, path)
+        elif isinstance(step, Each):
+            self._each(step, path)
+        elif isinstance(step, Ask):
+            self.gives(step.label, check_ask(self, step, path), path)
+        elif isinstance(step, Run):
+            check_run(self, step, path, self.allows)
+            self.gives(step.label, RESULT, path)
 
-    def _common(self, step: Any, path: str, allowed: Iterable[str]) -> None:  # noqa: ANN401 - any step
+    def _common(self, step: Any, path: str, following: Sequence[Step]) -> None:  # noqa: ANN401 - any step
         self.condition(step.when, f"{path}.when")
         self.template(step.name, f"{path}.name")
         self.durations(step, path, "timeout")
         if step.retry is not None:
             self.durations(step.retry, f"{path}.retry", "wait")
-        words = ("stop", "continue", *allowed)
-        if step.on_failure not in words:
-            if any(step.on_failure == one.id for one in self.runbook.steps):
+        words = ("stop", "continue", *(one.id for one in following))
+        if step.on_failure not in words and not self.partial:
+            if any(step.on_failure == one.id for one in all_steps(self.runbook.steps)):
                 what = f"step {step.on_failure!r} is not after this one, so the run could go in circles"
             else:
                 instead = hint(step.on_failure, words)
@@ -227,7 +276,7 @@ class _Checker(Findings):
     def _diagnosis(self, step: Decide, path: str) -> tuple[str, ...]:
         """A diagnosis; gives the causes that it can name."""
         part = self.part("diagnosis", step.diagnosis, f"{path}.decide")
-        for index, name in enumerate(step.evidence):
+        for index, name in enumerate(step.evidence if not self.partial else ()):
             if name not in self.names or name in self.reserved:
                 known = [one for one in self.names if one not in self.reserved]
                 self.error(
@@ -256,9 +305,7 @@ class _Checker(Findings):
         if part is not None:
             self.options(step.options, part.options, f"{path}.with")
         self.durations(step, path, "lease")
-        if self.runbook.goal is None:
-            says = "a change without a goal can't be proven (write goal: look, until)"
-            (self.error if step.keep == "if-better" else self.warn)(path, says)
+        self.provable(step.keep, path)
         if step.lease is None and getattr(part, "temporary", False) and step.keep != "never":
             self.warn(
                 path,
@@ -268,30 +315,38 @@ class _Checker(Findings):
             self.warn(f"{path}.lease", "it is never kept, so its lease is never used")
 
     def _try(self, step: Try, path: str) -> None:
-        if not step.rungs:
+        if not step.rungs and not self.partial:
             self.error(f"{path}.try", "a ladder needs rungs")
         before: dict[tuple[object, ...], int] = {}
         for number, rung in enumerate(step.rungs):
             below = f"{path}.try[{number}]"
-            self._common(rung, below, allowed=())
+            self._common(rung, below, ())
             self._change(rung, below)
             same = (rung.remediation, rung.when, msgspec.json.encode(rung.options, order="sorted"))
             if same in before:
                 self.warn(below, f"the same as rung {before[same] + 1}: it can't do more than that one did")
             before.setdefault(same, number)
 
-    def _stop(self, step: Stop, path: str, index: int) -> None:
-        self.template(step.because, f"{path}.because")
-        if not step.when and index + 1 < len(self.runbook.steps):
-            self.warn(f"steps[{index + 1}]", f"never reached: the run always ends at step {index + 1}")
+    def _each(self, step: Each, path: str) -> None:
+        self.items(step.items, f"{path}.in")
+        if not step.steps and not self.partial:
+            self.error(f"{path}.each", "there is nothing to do for each")
+        if step.label in self.names:
+            self.error(f"{path}.as", f"{step.label!r} means something else already")
+        outside, self.names = self.names, {**self.names, step.label: ANY}
+        self._steps(step.steps, f"{path}.each", {"stop": "", "continue": ""})
+        self.names = outside  # what is seen of an item is not there after it
+        for one in all_steps(step.steps) if step.at_once > 1 else ():
+            if not (isinstance(one, Look | Check | Tell | Wait) or (isinstance(one, Run) and one.reads)):
+                word = type(one).__struct_config__.tag
+                self.error(f"{path}.at_once", f"only what looks can be done side by side, {word!r} can't")
 
-    def _ids(self) -> None:
-        paths = [(step.id, f"steps[{index}]") for index, step in enumerate(self.runbook.steps)]
-        for index, step in enumerate(self.runbook.steps):
+    def _ids(self, steps: Sequence[Step], path: str, taken: dict[str, str]) -> None:
+        paths = [(step.id, f"{path}[{index}]") for index, step in enumerate(steps)]
+        for index, step in enumerate(steps):
             for number, rung in enumerate(step.rungs if isinstance(step, Try) else ()):
-                paths.append((rung.id, f"steps[{index}].try[{number}]"))
-        taken = {"goal": "", "stop": "", "continue": ""}
-        for name, path in paths:
+                paths.append((rung.id, f"{path}[{index}].try[{number}]"))
+        for name, where in paths:
             if name in taken:
-                self.error(f"{path}.id", f"the id {name!r} is taken already")
-            taken[name] = path
+                self.error(f"{where}.id", f"the id {name!r} is taken already")
+            taken[name] = where

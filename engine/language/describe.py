@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from engine import text
 from engine.catalog import Catalog
 from engine.errors import RunbookError
 from engine.language import loader
-from engine.language.model import Call, Change, Decide, Look, Runbook, all_steps
+from engine.language.model import Ask, Call, Change, Decide, Look, Run, Runbook, Step, all_steps
 from engine.values import Risk
 
 _INPUT = re.compile(r"\{\{\s*inputs\.(\w+)\s*\}\}")
@@ -32,6 +33,7 @@ def describe(runbook: Runbook, catalog: Catalog, directory: Path = Path()) -> It
     yield from _inputs(runbook)
     yield from _looks(runbook, catalog)
     yield from _decides(runbook, catalog)
+    yield from _asks(runbook)
     yield from _changes(runbook, catalog)
     yield from _calls(runbook, catalog, directory, (runbook.runbook,))
     if runbook.triggers:
@@ -80,16 +82,37 @@ def _decides(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
 
 
 def _changes(runbook: Runbook, catalog: Catalog) -> Iterator[str]:
-    changes = [step for step in all_steps(runbook.steps) if isinstance(step, Change)]
+    changes = [step for step in all_steps(runbook.steps) if _changing(step)]
     if not changes:
         yield "\nmay change\n  nothing" + (" itself" if _called(runbook) else "")
         return
     yield "\nmay change, in this order; each only if the guards and the policy agree"
     for number, change in enumerate(changes, 1):
         lease = f", taken back after {_span(change.lease, runbook)}" if change.lease is not None else ""
-        yield f"  {number}. {change.remediation:<18} risk {risk(change, catalog)}{lease}"
-        summary = _summary(catalog, "remediation", change.remediation)
+        yield f"  {number}. {_name(change):<18} risk {risk(change, catalog)}{lease}"
+        summary = _summary(catalog, "remediation", change.remediation) if isinstance(change, Change) else ""
         yield from (f"     {words}" for words in (summary, change.when and f"when {change.when}") if words)
+        if isinstance(change, Run):
+            yield f"     taken back by {text.plain(' '.join(change.undo))}"
+
+
+def _changing(step: Step) -> TypeGuard[Change | Run]:
+    return isinstance(step, Change) or (isinstance(step, Run) and not step.reads)
+
+
+def _name(step: Change | Run) -> str:
+    return step.remediation if isinstance(step, Change) else text.plain(" ".join(step.argv))
+
+
+def _asks(runbook: Runbook) -> Iterator[str]:
+    """What it asks people, and the commands that it only reads with."""
+    for step in all_steps(runbook.steps):
+        if isinstance(step, Ask):
+            parts = ", ".join(step.answers) or "yes"
+            yield f"\nasks {text.plain(step.who) or 'people'}: {text.plain(step.question)}"
+            yield f"  {parts}; no answer within {_span(step.expires, runbook)} is a no"
+        elif isinstance(step, Run) and step.reads:
+            yield f"\nreads with the command\n  {_name(step)}"
 
 
 def _called(runbook: Runbook) -> list[Call]:
@@ -111,13 +134,15 @@ def _calls(runbook: Runbook, catalog: Catalog, directory: Path, above: tuple[str
             continue
         inner = other.document
         yield from (f"  {line}" for line in (text.plain(inner.summary),) if line)
-        for change in (one for one in all_steps(inner.steps) if isinstance(one, Change)):
-            yield f"  may change {change.remediation:<18} risk {risk(change, catalog)}"
+        for change in (one for one in all_steps(inner.steps) if _changing(one)):
+            yield f"  may change {_name(change):<18} risk {risk(change, catalog)}"
         yield from _calls(inner, catalog, other.path.parent, (*above, inner.runbook))
 
 
-def risk(change: Change, catalog: Catalog) -> str:
+def risk(change: Change | Run, catalog: Catalog) -> str:
     """The author's risk or the remediation's, whichever is higher; ``unknown`` when it can't be loaded."""
+    if isinstance(change, Run):
+        return change.risk
     try:
         own = catalog.remediation(change.remediation).risk
     except RunbookError:

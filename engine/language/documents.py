@@ -54,36 +54,42 @@ class Document(msgspec.Struct, frozen=True):
         return f"{self.file}:{place.line}:{place.column}"
 
 
-def read(
-    cls: type[T], raw: bytes, file: str, *, later: Mapping[str, str] | None = None
-) -> tuple[T, Document]:
+def read(cls: type[T], raw: bytes, file: str) -> tuple[T, Document]:
     """Read one document.
 
     Args:
         cls: The struct it must be.
         raw: The bytes of the file.
         file: Its name for complaints.
-        later: Keys that the language knows and this version can't do yet → what to do instead.
 
     Raises:
         DocumentError: It is wrong; all complaints at once.
     """
+    value, document, complaints = read_partly(cls, raw, file)
+    if complaints or value is None or document is None:
+        raise DocumentError(complaints, fix=f"correct {file}; nothing was done")
+    return value, document
+
+
+def read_partly(cls: type[T], raw: bytes, file: str) -> tuple[T | None, Document | None, tuple[str, ...]]:
+    """What could be read of a document, and all complaints; it is whole where there are none.
+
+    What is wrong is left out. Only good for finding further mistakes.
+    """
     complaints = Complaints(file)
     text = decode(raw, complaints)
     root = compose(text, complaints) if text is not None else None
-    reader = _Reader(complaints, later or {})
+    reader = _Reader(complaints)
     value = reader.document(cls, root) if root is not None else None
-    if complaints or value is None or text is None:
-        raise DocumentError(complaints, fix=f"correct {file}; nothing was done")
-    return value, Document(file, text, reader.places)
+    document = None if text is None else Document(file, text, reader.places)
+    return value, document, tuple(complaints)
 
 
 class _Reader:
     """Reads nodes into the types of struct fields, collecting complaints."""
 
-    def __init__(self, complaints: Complaints, later: Mapping[str, str]) -> None:
+    def __init__(self, complaints: Complaints) -> None:
         self.complaints = complaints
-        self.later = later
         self.places: dict[str, Place] = {}
 
     def document(self, cls: type[T], root: Node) -> T | None:
@@ -154,9 +160,6 @@ class _Reader:
             raise Wrong(
                 node, f"expected a step with one of: {', '.join(verbs)}; found {scalars.describe(node)}"
             )
-        for word, instead in self.later.items():
-            if word in node.items and not any(verb in node.items for verb in verbs):
-                raise Wrong(node.items[word][0], f"{word!r} is not supported by this version ({instead})")
         found = [verb for verb in verbs if verb in node.items]
         if "try" in found and "stop" in found:
             found.remove("stop")  # a ladder has a field of that name
@@ -177,17 +180,16 @@ class _Reader:
                 known[key] = value
             else:
                 self.complaints.add(key_node.place, self._unknown(key, fields))
-        missing = [key for key, info in fields.items() if info.required and key not in known]
-        for key in missing:
-            self.complaints.add(node.place, f"{key!r} is missing{_of(cls, node)}")
+        needed = [key for key, info in fields.items() if info.required]
+        for key in needed:
+            if key not in known:
+                self.complaints.add(node.place, f"{key!r} is missing{_of(cls, node)}")
         read = self._each(known, lambda key: f"{path}.{key}" if path else key, lambda key: fields[key].type)
-        if len(read) < len(node.items) or missing:
+        if any(key not in read for key in needed):
             raise Wrong(node)
         return cls(**{fields[key].name: value for key, value in read.items()})
 
     def _unknown(self, key: str, fields: Iterable[str]) -> str:
-        if key in self.later:
-            return f"{key!r} is not supported by this version ({self.later[key]})"
         near = nearest(key, fields)
         return (
             f"unknown key {short(key)} ({f'did you mean {near!r}?' if near else f'one of: {_list(fields)}'})"
@@ -198,20 +200,17 @@ class _Reader:
             return (self._value(kind, node, path),)
         if not isinstance(node, Sequence):
             raise Wrong(node, f"expected a list, found {scalars.describe(node)}")
-        items = {str(index): item for index, item in enumerate(node.items)}
-        read = self._each(items, lambda key: f"{path}[{key}]", lambda _: kind)
-        if len(read) < len(items):
-            raise Wrong(node)
-        return tuple(read.values())
+        read: list[Any] = []
+        for item in node.items:  # places go by what could be read
+            at = f"{path}[{len(read)}]"
+            read += self._each({at: item}, lambda at: at, lambda _: kind).values()
+        return tuple(read)
 
     def _dict(self, kind: Any, node: Node, path: str) -> dict[str, Any]:  # noqa: ANN401
         if not isinstance(node, MappingNode):
             raise Wrong(node, f"expected a mapping, found {scalars.describe(node)}")
         items = {key: value for key, (_, value) in node.items.items()}
-        read = self._each(items, lambda key: f"{path}.{key}", lambda _: kind)
-        if len(read) < len(items):
-            raise Wrong(node)
-        return read
+        return self._each(items, lambda key: f"{path}.{key}", lambda _: kind)
 
     def _tree(self, node: Node, path: str, *, as_written: bool) -> Any:  # noqa: ANN401
         """Plain data of any depth; what it must be is for whoever asked for it to judge."""

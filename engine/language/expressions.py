@@ -80,6 +80,29 @@ def render(value: Setting, names: Mapping[str, object]) -> Setting:
     return _render(value, names)
 
 
+def strict(text: str, names: Mapping[str, object]) -> str:
+    """A text with its templates filled by texts and numbers; nothing unknown, no list, no record.
+
+    Raises:
+        ExpressionError: A template is wrong, or gives something else.
+    """
+    if "{{" not in text:
+        return text
+    walk = Walk(names, text)
+    filled = []
+    for part in parse_template(text).parts:
+        value = walk.value(part)
+        if isinstance(value, Unknown):
+            _setting(value, text)  # raises, with the reason
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ExpressionError(
+                f"{quote(text)} gave {describe(value)} where a text or a number is needed",
+                fix="name a field of it",
+            )
+        filled.append(filters.text(value))
+    return str(bounded("".join(filled), text))
+
+
 def names_in(text: str, *, template: bool = False) -> tuple[str, ...]:
     """The dotted names that an expression (or a template) reads: ``flow.dropped_per_s``."""
     return (parse_template(text) if template else parse(text)).names()

@@ -21,7 +21,7 @@ from engine.language.shapes import ANY, BOOL, LIST, NUMBER, TEXT, Shape
 from engine.language.syntax import parse, parse_template, quote
 from engine.values import Setting
 
-_INPUT_SHAPES = {"text": TEXT, "bool": BOOL, "list": LIST}
+INPUT_SHAPES = {"text": TEXT, "bool": BOOL, "list": LIST}
 _FIELD_SHAPES = {"number": NUMBER, "text": TEXT, "bool": BOOL, "rows": LIST}
 
 
@@ -47,25 +47,26 @@ class Findings:
         reserved: Names that no step can give.
         seen: Probes looked with so far.
         used_inputs: Inputs that some expression reads.
+        partial: Some of the document could not be read: what is missing may stand there.
     """
 
-    def __init__(self, loaded: LoadedRunbook, catalog: Catalog) -> None:
+    def __init__(self, loaded: LoadedRunbook, catalog: Catalog, *, partial: bool = False) -> None:
         self.loaded = loaded
         self.runbook = loaded.document
         self.catalog = catalog
         self.findings: list[Finding] = []
         self.used_inputs: set[str] = set()
         self.seen: set[str] = set()  # probes looked with so far
-        inputs = {name: _INPUT_SHAPES.get(one.type, NUMBER) for name, one in self.runbook.inputs.items()}
+        inputs = {name: INPUT_SHAPES.get(one.type, NUMBER) for name, one in self.runbook.inputs.items()}
         self.names: dict[str, Shape] = {
-            "inputs": Shape("record", inputs),
+            "inputs": Shape("record", inputs, open=partial),
             "target": _record(scope.TARGET, numbers=("pid",)),
             "host": _record(scope.HOST, numbers=scope.HOST),
             "outcome": _record(scope.OUTCOME),
             "run": Shape("record", {**dict.fromkeys(scope.RUN, TEXT), "dry_run": BOOL}),
         }
         self.reserved = frozenset(self.names) | {"alert"}
-        self._blind = False
+        self.partial = self._blind = partial
 
     def error(self, path: str, what: str) -> None:
         """The runbook would fail, or could never do what it says."""
@@ -122,6 +123,24 @@ class Findings:
                 self.error(f"{path}.{name}", f"{value!r} is no duration (write it without quotes: 10s)")
             self._value(value, f"{path}.{name}")
 
+    def gives(self, name: str, shape: Shape, path: str) -> None:
+        """A step's result under a name of its own."""
+        if name in self.reserved:
+            self.error(f"{path}.as", f"{name!r} means something else already")
+        self.names[name] = shape
+
+    def provable(self, keep: str, path: str) -> None:
+        """A change that stays if it helped needs something that measures whether it did."""
+        if self.runbook.goal is None and not self.partial:
+            says = "a change without a goal can't be proven (write goal: look, until)"
+            (self.error if keep == "if-better" else self.warn)(path, says)
+
+    def items(self, text: str, path: str) -> None:
+        """An expression that must give something to go through."""
+        shape = self._expression(text, path, self.names, bare=True, what=shapes.whatever)
+        if shape is not None and shape.kind not in {"list", "record", "any"}:
+            self.error(path, f"there is nothing to go through in a {shape.kind}, in {quote(text)}")
+
     def settings(self, given: Mapping[str, Setting], path: str) -> None:
         """The templates in a mapping whose names somebody else judges."""
         for name, value in given.items():
@@ -146,24 +165,30 @@ class Findings:
     def condition(self, text: str, path: str) -> None:
         """A bare expression that must be true, false or unknown; empty is none."""
         if text:
-            self._expression(text, path, self.names, bare=True)
+            self._expression(text, path, self.names, bare=True, what=shapes.condition)
 
     def template(self, text: str, path: str, names: Mapping[str, Shape] | None = None) -> None:
         """A text that may hold templates."""
         if "{{" in text:
-            self._expression(text, path, self.names if names is None else names, bare=False)
+            known = self.names if names is None else names
+            self._expression(text, path, known, bare=False, what=shapes.template)
 
-    def _expression(self, text: str, path: str, names: Mapping[str, Shape], *, bare: bool) -> None:
+    def _expression(
+        self, text: str, path: str, names: Mapping[str, Shape], *, bare: bool, what: shapes.Judge
+    ) -> Shape | None:
+        """Judge an expression; gives the shape of its value, None after a complaint."""
         try:
             parsed = parse(text) if bare else parse_template(text)
         except ExpressionError as error:
             self.error(path, f"{error.problem} ({error.fix})")
-            return
+            return None
         if self._blind:  # a probe is missing, and with it the name it would have given
             names = {**{name.split(".")[0]: ANY for name in parsed.names()}, **names}
-        for what in (shapes.condition if bare else shapes.template)(parsed, names):
-            self.error(path, f"{what}, in {quote(text)}")
+        shape, wrong = what(parsed, names)
+        for one in wrong:
+            self.error(path, f"{one}, in {quote(text)}")
         self.used_inputs |= {name.split(".")[1] for name in parsed.names() if name.startswith("inputs.")}
+        return None if wrong else shape
 
 
 def _record(fields: Iterable[str], numbers: Iterable[str] = ()) -> Shape:

@@ -16,7 +16,7 @@ from typing import cast
 import msgspec
 
 from engine import units
-from engine.errors import DocumentError, UsageError, nearest
+from engine.errors import UsageError, nearest
 from engine.language.documents import Document
 from engine.language.model import Input, Runbook
 from engine.text import size, span
@@ -150,29 +150,30 @@ _READERS: dict[str, Callable[[Setting], Setting]] = {
 }
 
 
-def typed_defaults(runbook: Runbook, source: Document) -> Runbook:
-    """The runbook with defaults, bounds and choices of its inputs in base units.
-
-    Raises:
-        DocumentError: One of them is not of the input's type; all complaints at once.
-    """
+def typed_defaults(runbook: Runbook, source: Document) -> tuple[Runbook, tuple[str, ...]]:
+    """The runbook with its inputs' defaults and bounds in base units; and what is wrong with them."""
     wrong: list[str] = []
     inputs: dict[str, Input] = {}
     for name, spec in runbook.inputs.items():
-        bare = Input(type=spec.type)
-        changed: dict[str, object] = {}
-        for part in ("minimum", "maximum", "choices", "default"):
-            value = getattr(spec, part)
-            try:
-                if part == "choices":
-                    changed[part] = tuple(typed(bare, one) for one in value)
-                elif value is not None:
-                    limits = msgspec.structs.replace(spec, **changed) if part == "default" else bare
-                    changed[part] = typed(limits, value)
-            except UsageError as error:
-                wrong.append(f"{source.where(f'inputs.{name}.{part}')}: {error.problem} ({error.fix})")
-                changed.setdefault(part, () if part == "choices" else None)
-        inputs[name] = msgspec.structs.replace(spec, **changed)
-    if wrong:
-        raise DocumentError(wrong, fix=f"correct {source.file}; nothing was done")
-    return msgspec.structs.replace(runbook, inputs=inputs)
+        inputs[name], problems = typed_spec(spec)
+        wrong += [f"{source.where(f'inputs.{name}.{part}')}: {problem}" for part, problem in problems]
+    return msgspec.structs.replace(runbook, inputs=inputs), tuple(wrong)
+
+
+def typed_spec(spec: Input) -> tuple[Input, list[tuple[str, str]]]:
+    """An input with its default, bounds and choices in base units; and (part, what is wrong with it)."""
+    wrong: list[tuple[str, str]] = []
+    bare = Input(type=spec.type)
+    changed: dict[str, object] = {}
+    for part in ("minimum", "maximum", "choices", "default"):
+        value = getattr(spec, part)
+        try:
+            if part == "choices":
+                changed[part] = tuple(typed(bare, one) for one in value)
+            elif value is not None:
+                limits = msgspec.structs.replace(spec, **changed) if part == "default" else bare
+                changed[part] = typed(limits, value)
+        except UsageError as error:
+            wrong.append((part, f"{error.problem} ({error.fix})"))
+            changed.setdefault(part, () if part == "choices" else None)
+    return msgspec.structs.replace(spec, **changed), wrong

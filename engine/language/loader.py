@@ -15,18 +15,13 @@ from pathlib import Path
 
 import msgspec
 
-from engine.errors import UnknownName, UsageError
+from engine.errors import DocumentError, UnknownName, UsageError
 from engine.language import documents
 from engine.language.documents import Document
 from engine.language.inputs import typed_defaults
-from engine.language.model import LATER, Runbook, Step, Try
+from engine.language.model import Each, Runbook, Step, Try
 
 _SUFFIXES = (".yaml", ".yml")
-_INSTEAD = {
-    "ask": "a change asks by itself, by its risk",
-    "run": "write a remediation",
-    "each": "write the step once for each",
-}
 
 
 class LoadedRunbook(msgspec.Struct, frozen=True):
@@ -68,11 +63,20 @@ def parse(raw: bytes, path: Path) -> LoadedRunbook:
     Raises:
         DocumentError: It is wrong; all complaints at once.
     """
-    later = {word: _INSTEAD.get(word, "") for word in LATER}
-    runbook, source = documents.read(Runbook, raw, str(path), later=later)
-    runbook = typed_defaults(runbook, source)
+    loaded, complaints = parse_partly(raw, path)
+    if complaints or loaded is None:
+        raise DocumentError(complaints, fix=f"correct {path}; nothing was done")
+    return loaded
+
+
+def parse_partly(raw: bytes, path: Path) -> tuple[LoadedRunbook | None, tuple[str, ...]]:
+    """What could be read of a runbook, and all complaints about its shape."""
+    runbook, source, complaints = documents.read_partly(Runbook, raw, str(path))
+    if runbook is None or source is None:
+        return None, complaints
+    runbook, wrong = typed_defaults(runbook, source)
     runbook = msgspec.structs.replace(runbook, steps=_with_ids(runbook.steps))
-    return LoadedRunbook(runbook, source, path, hashlib.sha256(raw).hexdigest())
+    return LoadedRunbook(runbook, source, path, hashlib.sha256(raw).hexdigest()), (*complaints, *wrong)
 
 
 def find(name: str, *, environment: Mapping[str, str] = os.environ, here: Path | None = None) -> Path:
@@ -151,7 +155,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _with_ids(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Every step and rung with an id: the author's, or its place counted from 1."""
+    """Every step and rung with an id: the author's, or its place counted from 1.
+
+    The ids of steps inside an ``each`` are made whole for each item: ``4[2].1``.
+    """
     named: list[Step] = []
     for number, step in enumerate(steps, 1):
         changed = step if step.id else msgspec.structs.replace(step, id=str(number))
@@ -161,5 +168,7 @@ def _with_ids(steps: tuple[Step, ...]) -> tuple[Step, ...]:
                 for place, rung in enumerate(changed.rungs, 1)
             )
             changed = msgspec.structs.replace(changed, rungs=rungs)
+        elif isinstance(changed, Each):
+            changed = msgspec.structs.replace(changed, steps=_with_ids(changed.steps))
         named.append(changed)
     return tuple(named)

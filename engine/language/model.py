@@ -331,10 +331,80 @@ class Call(_Step, frozen=True, kw_only=True, tag="call"):
         return f"call: {self.runbook}"
 
 
-Step = Look | Check | Decide | Change | Try | Tell | Wait | Stop | Call
-VERBS: tuple[str, ...] = ("look", "check", "decide", "change", "try", "tell", "wait", "stop", "call")
-#: Words of the language that this version can't run yet.
-LATER: tuple[str, ...] = ("ask", "run", "each")
+class Each(_Step, frozen=True, kw_only=True, tag="each"):
+    """The steps inside, once for each item of a list, a table or a mapping.
+
+    Attributes:
+        steps: What is done for each item.
+        items: The list; of a mapping each item has `key` and `value`.
+        label: The name of the item in expressions.
+        at_once: So many items side by side; for steps that only look.
+        limit: No more items than this; of more, the first ones.
+    """
+
+    steps: tuple[Step, ...] = field(name="each")
+    items: Expression = field(name="in")
+    label: Word = field(name="as", default="item")
+    at_once: Annotated[int, Meta(ge=1, le=16)] = 1
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+    def _says(self) -> str:
+        return f"each of {self.items}"
+
+
+class Ask(_Step, frozen=True, kw_only=True, tag="ask"):
+    """A question to a human; one that expires is a no.
+
+    Attributes:
+        question: What is asked.
+        answers: What the answer is made of, by name; a `yes` when not given.
+        who: Who is asked, in words.
+        expires: When it is too late to answer.
+        label: The name of the answer in expressions.
+    """
+
+    question: Words = field(name="ask")
+    answers: dict[Word, Input] = {}
+    who: Words = ""
+    expires: Seconds = 3600.0
+    label: Word = field(name="as", default="answer")
+
+    def _says(self) -> str:
+        return f"ask: {self.question}"
+
+
+class Run(_Step, frozen=True, kw_only=True, tag="run"):
+    """A command from the policy's list, never through a shell; it only reads, or its undo is given.
+
+    Attributes:
+        argv: The program, with its whole path, and its arguments; each template is one argument.
+        reads: It changes nothing.
+        undo: The command that takes it back.
+        in_force: A command that reads whether the change is in force: 0 is yes, 1 is no.
+        label: The name of its result in expressions.
+        lease: It is temporary: undone by itself after this time unless made permanent.
+        risk: How risky it is.
+        keep: Whether it stays: when the goal got better, always, or never (a trial).
+    """
+
+    argv: tuple[Words, ...] = field(name="run")
+    reads: bool = False
+    undo: tuple[Words, ...] = ()
+    in_force: tuple[Words, ...] = ()
+    label: Word = field(name="as", default="output")
+    lease: Seconds | None = None
+    risk: Risk = "medium"
+    keep: Keep = "if-better"
+
+    def _says(self) -> str:
+        return f"run: {' '.join(self.argv)}"
+
+
+Step = Look | Check | Decide | Change | Try | Tell | Wait | Stop | Call | Each | Ask | Run
+VERBS: tuple[str, ...] = (
+    *("look", "check", "decide", "change", "try", "tell"),
+    *("wait", "stop", "call", "each", "ask", "run"),
+)
 
 
 def all_steps(steps: Iterable[Step]) -> Iterator[Step]:
@@ -343,6 +413,8 @@ def all_steps(steps: Iterable[Step]) -> Iterator[Step]:
         yield step
         if isinstance(step, Try):
             yield from step.rungs
+        elif isinstance(step, Each):
+            yield from all_steps(step.steps)
 
 
 class Runbook(_Part, frozen=True, kw_only=True):

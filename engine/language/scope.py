@@ -23,6 +23,8 @@ ALERT = ("name", "labels", "annotations")
 RANKED = ("name", "sentence", "confidence", "explains", "fix", "settles")
 CAUSE = (*RANKED, "ranked")
 CALLED = ("outcome", "sentence", "cause", "run")
+RAN = ("exit_code", "stdout", "stderr", "lines")
+ANSWERED = ("answered", "by")
 
 
 def names(  # noqa: PLR0913 - each is one kind of name, all by keyword
@@ -31,6 +33,7 @@ def names(  # noqa: PLR0913 - each is one kind of name, all by keyword
     evidence: Mapping[str, Evidence] | None = None,
     verdicts: Mapping[str, Verdict] | None = None,
     results: Mapping[str, Record] | None = None,
+    item: Mapping[str, object] | None = None,
     target: Target | None = None,
     host: Host | None = None,
     outcome: tuple[str, str] | None = None,
@@ -44,6 +47,7 @@ def names(  # noqa: PLR0913 - each is one kind of name, all by keyword
         evidence: By the name under which the runbook reads it.
         verdicts: By the name under which the runbook reads it, usually ``cause``.
         results: What other steps gave (``of_call``), by the name under which the runbook reads it.
+        item: What an ``each`` is at, by the name under which the runbook reads it.
         target: The agent, once found.
         host: The machine, once asked.
         outcome: Name and sentence of how the run stands so far.
@@ -66,7 +70,7 @@ def names(  # noqa: PLR0913 - each is one kind of name, all by keyword
         seen = of_evidence("host", (evidence or {})["host"])
         found["host"] = Record("host", {**machine, **seen.values}, is_open=True)
     found |= {name: of_verdict(name, one) for name, one in (verdicts or {}).items()}
-    return found | dict(results or {})
+    return found | dict(results or {}) | dict(item or {})
 
 
 def of_evidence(name: str, evidence: Evidence) -> Record:
@@ -101,6 +105,30 @@ def of_call(name: str, *, outcome: str, sentence: str, cause: str, run: str) -> 
     """How a called runbook ended; ``cause`` is the name of its first cause, empty when it named none."""
     why = Unknown(f"{name}: it named no cause")
     return Record(name, {"outcome": outcome, "sentence": sentence, "cause": cause or why, "run": run})
+
+
+def of_command(name: str, *, exit_code: int, stdout: str, stderr: str) -> Record:
+    """What a command gave; ``lines`` are those of ``stdout`` without their ends."""
+    lines = stdout.splitlines()
+    return Record(name, {"exit_code": exit_code, "stdout": stdout, "stderr": stderr, "lines": lines})
+
+
+def of_answer(
+    name: str, parts: Mapping[str, str], values: Mapping[str, Setting], by: str, why: str
+) -> Record:
+    """An answer to a question; without one every part that is yes or no is a no, the others unknown.
+
+    Args:
+        name: Under which it is read.
+        parts: The type of each part.
+        values: As answered; none when nobody did.
+        by: Who answered.
+        why: Why there is no answer.
+    """
+    missing: dict[str, object] = {
+        part: False if kind == "bool" else Unknown(f"{name}.{part}: {why}") for part, kind in parts.items()
+    }
+    return Record(name, {**missing, **values, "answered": bool(values), "by": by})
 
 
 def _of_cause(cause: Cause) -> dict[str, object]:

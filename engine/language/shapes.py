@@ -50,21 +50,30 @@ LIST = Shape("list")
 NONE = Shape("none")
 
 
-def condition(parsed: Parsed, names: Mapping[str, Shape]) -> list[str]:
-    """What is wrong with a condition; nothing when it may hold."""
+#: Judges a tree: what it would give, and what is wrong with it.
+Judge = Callable[[Parsed, Mapping[str, Shape]], tuple[Shape, list[str]]]
+
+
+def condition(parsed: Parsed, names: Mapping[str, Shape]) -> tuple[Shape, list[str]]:
+    """A condition; nothing is wrong with one that may hold."""
+    shape, wrong = whatever(parsed, names)
+    if shape.kind not in ("bool", "any") and not wrong:
+        wrong.append(f"it gives {_a(shape.kind)}, neither true nor false (compare it with something)")
+    return shape, wrong
+
+
+def whatever(parsed: Parsed, names: Mapping[str, Shape]) -> tuple[Shape, list[str]]:
+    """A bare expression of any kind."""
     look = _Look(names)
-    shape = look.shape(parsed.parts[0])
-    if shape.kind not in ("bool", "any") and not look.wrong:
-        look.wrong.append(f"it gives {_a(shape.kind)}, neither true nor false (compare it with something)")
-    return look.wrong
+    return look.shape(parsed.parts[0]), look.wrong
 
 
-def template(parsed: Parsed, names: Mapping[str, Shape]) -> list[str]:
-    """What is wrong with a template."""
+def template(parsed: Parsed, names: Mapping[str, Shape]) -> tuple[Shape, list[str]]:
+    """A template."""
     look = _Look(names)
     for part in parsed.parts:
         look.shape(part)
-    return look.wrong
+    return TEXT, look.wrong
 
 
 class _Look:

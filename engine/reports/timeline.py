@@ -8,6 +8,7 @@ Not here: colours, layout, time (each teller adds its own).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from functools import singledispatch
 from typing import Literal, NamedTuple
@@ -132,6 +133,38 @@ def _(event: record.Resumed) -> Line:
 
 
 @line.register
+def _(event: record.Listed) -> Line:
+    left = f"; {event.left_out} more are left out" if event.left_out else ""
+    return Line("warn" if left else "note", f"for each of {text.several(len(event.items), 'item')}{left}")
+
+
+@line.register
+def _(event: record.Ran) -> Line:
+    how = "took too long and was ended" if event.exit_code is None else f"exit code {event.exit_code}"
+    said = next(iter((event.stdout.strip() or event.stderr.strip()).splitlines()), "")
+    mark: Mark = "look" if event.exit_code == 0 else "warn"
+    words = text.plain(f"ran {shlex.join(event.argv)}")
+    return Line(
+        mark, words, text.plain(f"{how}, {text.span(event.seconds)}{f': {said[:120]}' if said else ''}")
+    )
+
+
+@line.register
+def _(event: record.Asked) -> Line:
+    until = f"until {text.day_and_time(event.expires_at)}" if event.expires_at else "dry-run: not asked"
+    who = f" {text.plain(event.who)}" if event.who else ""
+    return Line("plan", f"asks{who}: {text.plain(event.question)}", until)
+
+
+@line.register
+def _(event: record.Answered) -> Line:
+    if event.expired:
+        return Line("warn", "nobody answered in time: it is a no")
+    said = ", ".join(f"{name}: {text.setting(value)}" for name, value in event.values.items())
+    return Line("note", f"answered by {text.plain(event.by)}", text.plain(said))
+
+
+@line.register
 def _(event: record.Called) -> Line:
     return Line("plan", f"calls {text.plain(event.runbook)}", f"run {text.plain(event.run)}")
 
@@ -144,7 +177,9 @@ def _(event: record.Returned) -> Line:
 
 
 @line.register
-def _(event: record.Told) -> Line:
+def _(event: record.Told) -> Line | None:
+    if event.repeats:
+        return None
     marks: dict[str, Mark] = {"note": "note", "warning": "warn", "error": "bad"}
     return Line(marks[event.level], text.plain(event.sentence), text.plain(event.fix))
 
@@ -213,6 +248,8 @@ def _(event: record.Judged) -> Line:
 @line.register
 def _(event: record.Intended) -> Line:
     where = event.change.where or event.change.knob.name
+    if event.change.knob.backend == "command":
+        return Line("change", f"running {text.plain(event.change.after_text)}", text.plain(event.change.why))
     return Line("change", f"writing {text.plain(event.change.after_text)}", text.plain(where))
 
 

@@ -17,7 +17,7 @@ from engine.errors import Interrupted, RunbookError, UnknownName, UsageError
 from engine.language import inputs, scope
 from engine.language.calls import DEEPEST
 from engine.language.model import Call, Change
-from engine.record import Called, Decided, Ended, Event, Returned, Run, RunHead, Watcher
+from engine.record import Asked, Called, Decided, Ended, Event, Returned, Run, RunHead, Watcher
 from engine.running.outcomes import End, interrupted
 from engine.running.scene import Scene, Tools, Turned
 from engine.values import Decision, Plan
@@ -183,3 +183,7 @@ class _Inner:
     def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:
         """As the outer one."""
         return self._outer.ask(plan, decisions)
+
+    def answer(self, asked: Asked, problem: str = "") -> dict[str, str] | None:
+        """As the outer one."""
+        return self._outer.answer(asked, problem)

@@ -10,12 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from engine.errors import Interrupted
 from engine.record import Outcome
 from engine.running.scene import Scene
 from engine.text import measure, span
 from engine.values import Scalar
 
 End = tuple[Outcome, str]
+
+
+def stop_if_asked(scene: Scene) -> None:
+    """Raises ``Interrupted`` when somebody asked the run to stop."""
+    if scene.tools.cancel:
+        raise Interrupted(
+            interrupted(scene), fix=f"runbook resume {scene.head.id}, or runbook undo {scene.head.id}"
+        )
 
 
 def conclude(scene: Scene) -> End:

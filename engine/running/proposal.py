@@ -152,9 +152,9 @@ class OnlyPlanner:
 class Rehearsal:
     """The hands of a dry-run: planners only, by type and in fact."""
 
-    def turn(self, step: Change, scene: Scene, rung: int = 0) -> Turned:
+    def turn(self, step: Change, scene: Scene, rung: int = 0, remediation: Planner | None = None) -> Turned:
         """Record what would be done."""
-        planner: Planner = OnlyPlanner(scene.tools.parts.remediation(step.remediation))
+        planner = OnlyPlanner(remediation or scene.tools.parts.remediation(step.remediation))
         try:
             found = propose(planner, step, scene, rung)
         except RunbookError as error:

@@ -37,15 +37,17 @@ class Made(NamedTuple):
 class Hands:
     """Makes changes. Who holds no ``Hands`` can change nothing."""
 
-    def turn(self, step: ChangeStep, scene: Scene, rung: int = 0) -> Turned:
-        """Carry one change step out and say how it ended.
+    def turn(
+        self, step: ChangeStep, scene: Scene, rung: int = 0, remediation: Remediation | None = None
+    ) -> Turned:
+        """Carry one change step out and say how it ended; ``remediation``: the installed one by default.
 
         Raises:
             JournalUnavailable: It can't be written down, so nothing is (or stays) changed.
             TargetGone: The target ended; what was not proven is undone.
             ChangeFailed: It could not be undone; a human is needed.
         """
-        remediation = scene.tools.parts.remediation(step.remediation)
+        remediation = remediation or scene.tools.parts.remediation(step.remediation)
         try:
             found = propose(remediation, step, scene, rung)
         except (JournalUnavailable, TargetGone, UsageError):

@@ -10,7 +10,7 @@ Not here: runs that go through without a break (``runner``), leases (``leases``)
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,9 +20,20 @@ from engine.journal.rows import Attempt
 from engine.language import loader
 from engine.language.check import given_names
 from engine.language.model import Change, Decide, all_steps
-from engine.record import ChangeState, Decided, Ended, Intended, Planned, Resumed, Run, Settled, TargetFound
-from engine.running import calling, goal, runner, steps
-from engine.running.outcomes import End, conclude
+from engine.record import (
+    ChangeState,
+    Decided,
+    Ended,
+    Intended,
+    Listed,
+    Planned,
+    Resumed,
+    Run,
+    Settled,
+    TargetFound,
+)
+from engine.running import asking, calling, commands, goal, runner, steps
+from engine.running.outcomes import End, conclude, stop_if_asked
 from engine.running.proposal import Rehearsal
 from engine.running.remedy import Hands, Made, by_hand, put_back
 from engine.running.scene import Scene, Tools, Turned
@@ -39,7 +50,7 @@ OPEN: frozenset[ChangeState] = frozenset({"intended", "applied", "unknown"})
 # ── resume ──────────────────────────────────────────────────────────────────────
 
 
-def resume(wanted: str, tools: Tools) -> Run:
+def resume(wanted: str, tools: Tools, answers: Mapping[str, str] | None = None) -> Run:
     """Finish a run that was interrupted, or that waits: settle what it left open, then go on with its steps.
 
     Change steps that it has dealt with are not tried again.
@@ -47,15 +58,17 @@ def resume(wanted: str, tools: Tools) -> Run:
     Args:
         wanted: The run's id, its beginning, or ``last``.
         tools: As for a run.
+        answers: To the question that it waits for, as written.
 
     Raises:
-        Refused: Another process works on it.
+        Refused: Another process works on it; or it waits for an answer, and nobody can be asked.
         UsageError: It has ended; or its runbook can't be read back.
     """
     before = tools.journal.run(wanted)
     _must_be_unfinished(before)
     _must_be_outermost(before, tools)
-    return take_up(before, tools)
+    asking.settle(before, tools, answers or {})
+    return take_up(tools.journal.run(before.head.id), tools)
 
 
 def take_up(before: Run, tools: Tools, holds: frozenset[str] = frozenset()) -> Run:
@@ -110,6 +123,8 @@ def _go_on(scene: Scene, run: Run) -> End:
     scene.touched = scene.void = bool(attempts)
     if scene.target is not None:
         scene.record(TargetFound(at=scene.now, target=scene.target))
+    scene.lists = {event.step: event for event in run.events if isinstance(event, Listed)}
+    asking.recall(scene, run)
     waits = calling.finish(scene, run)
     if waits is not None:
         return waits
@@ -132,7 +147,7 @@ def _go_on(scene: Scene, run: Run) -> End:
         for event in run.events
         if isinstance(event, Decided) and event.step in labels
     }
-    steps.stop_if_asked(scene)
+    stop_if_asked(scene)
     if holds:
         return conclude(scene)
     hands = Rehearsal() if run.head.dry_run else Hands()
@@ -277,7 +292,8 @@ def made_of(one: Attempt, run: Run, tools: Tools) -> Made:
     step = steps_of.get(one.number, "")
     plans = [event.plan for event in run.events if isinstance(event, Planned) and event.step == step]
     hand = plans[-1].undo_by_hand if plans else ""
-    remediation = tools.parts.remediation(one.remediation)
+    ours = one.change.knob.backend == commands.BACKEND
+    remediation = commands.again(one) if ours else tools.parts.remediation(one.remediation)
     return Made(one.number, remediation, one.change, one.captured, step, hand)
 
 

@@ -28,7 +28,7 @@ from engine.language.check import given_names
 from engine.language.model import Runbook
 from engine.record import Ended, Run, RunHead, TargetFound, Told
 from engine.running import goal, steps
-from engine.running.outcomes import End, conclude, failed, refused
+from engine.running.outcomes import End, conclude, failed, refused, stop_if_asked
 from engine.running.proposal import Rehearsal
 from engine.running.remedy import Hands
 from engine.running.scene import Scene, Tools
@@ -138,7 +138,7 @@ def _flow(scene: Scene) -> End:
     if scene.runbook.goal is not None:
         goal.preflight(scene)
         first = goal.hold(scene, goal.measure(scene, "before"))
-        steps.stop_if_asked(scene)
+        stop_if_asked(scene)
         if first.holds:
             if scene.runbook.goal.explain:
                 steps.explain(scene)

@@ -25,7 +25,7 @@ from engine.language import expressions, loader, scope
 from engine.language.calls import FindRunbook
 from engine.language.model import Change, Decide, Look, Runbook
 from engine.language.unknown import Record
-from engine.record import Event, GoalMeasured, Returned, RunHead, Told, Watcher
+from engine.record import Answered, Asked, Event, GoalMeasured, Listed, Returned, RunHead, Told, Watcher
 from engine.values import Case, Decision, Evidence, Host, Plan, Setting, Target, Verdict
 
 
@@ -65,6 +65,11 @@ class Silent:
     def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:
         """Nobody is here."""
         del plan, decisions
+        return None
+
+    def answer(self, asked: Asked, problem: str = "") -> dict[str, str] | None:
+        """Nobody is here."""
+        del asked, problem
         return None
 
 
@@ -116,6 +121,9 @@ class Scene:
         calls: Step id → id of the run that an earlier process of this run called there.
         returns: Run id → how that called run ended.
         returned: How the last called runbook ended; None when none was called.
+        item: The item of each ``each`` that the run is within, by its name.
+        lists: Step id → what an earlier process of this run went through there.
+        asked, answers: Step id → the question that is open there, the answer that was given there.
         holds: Refs of the targets that this run, or one above it, has locked.
     """
 
@@ -141,6 +149,10 @@ class Scene:
     calls: dict[str, str] = field(default_factory=dict)
     returns: dict[str, Returned] = field(default_factory=dict)
     returned: Returned | None = None
+    item: dict[str, object] = field(default_factory=dict)
+    lists: dict[str, Listed] = field(default_factory=dict)
+    asked: dict[str, Asked] = field(default_factory=dict)
+    answers: dict[str, Answered] = field(default_factory=dict)
     holds: frozenset[str] = frozenset()
     _watched: bool = True
 
@@ -183,6 +195,7 @@ class Scene:
             evidence=self.evidence,
             verdicts=self.verdicts,
             results=self.results,
+            item=self.item,
             target=self.target,
             host=self.tools.host,
             outcome=outcome,

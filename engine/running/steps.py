@@ -8,28 +8,21 @@ Not here: the run around them (``engine.running.runner``), the way of one change
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import msgspec
-
 from engine.catalog import Catalog
-from engine.errors import (
-    ChangeFailed,
-    Interrupted,
-    JournalUnavailable,
-    ProbeFailed,
-    Refused,
-    RunbookError,
-    TargetGone,
-)
-from engine.language.expressions import names_in
+from engine.contracts import Remediation
+from engine.errors import Interrupted, JournalUnavailable, Refused, RunbookError, TargetGone
 from engine.language.model import (
+    Ask,
     Call,
     Change,
     Check,
     Decide,
+    Each,
     Look,
+    Run,
     Runbook,
     Step,
     Stop,
@@ -38,23 +31,23 @@ from engine.language.model import (
     Wait,
     all_steps,
 )
-from engine.record import Decided, StepSkipped, StepStarted, Told
-from engine.running import calling, cases, goal, telling
-from engine.running.outcomes import End, conclude, interrupted
+from engine.record import StepSkipped, StepStarted, Told
+from engine.running import asking, calling, commands, goal, repeating, seeing, telling
+from engine.running.outcomes import End, conclude, refused, stop_if_asked
 from engine.running.scene import Scene, Turned
 
 #: How often one rung is climbed while it helps and the goal does not hold yet.
 _CLIMBS = 3
-#: How often a ``wait`` without probes of its own looks at its condition, in seconds.
-GLANCE_S = 1.0
 #: Steps whose beginning is worth a write of its own: they take time, or change something.
-_LONG = (Look, Change, Try, Wait, Call)
+_LONG = (Look, Change, Try, Wait, Call, Each, Ask, Run)
 
 
 class Turner(Protocol):
     """Hands, or the empty hands of a rehearsal."""
 
-    def turn(self, step: Change, scene: Scene, rung: int = 0) -> Turned:
+    def turn(
+        self, step: Change, scene: Scene, rung: int = 0, remediation: Remediation | None = None
+    ) -> Turned:
         """Carry one change step out, or show what it would do."""
 
 
@@ -76,27 +69,67 @@ def preflight(runbook: Runbook, parts: Catalog) -> None:
         parts.probe(name)
 
 
-def stop_if_asked(scene: Scene) -> None:
-    """Raises ``Interrupted`` when somebody asked the run to stop."""
-    if scene.tools.cancel:
-        raise Interrupted(
-            interrupted(scene), fix=f"runbook resume {scene.head.id}, or runbook undo {scene.head.id}"
-        )
-
-
 def walk(scene: Scene, hands: Turner) -> End | None:
     """All steps in order; gives an end when a step ended the run."""
-    last_change = max(
-        (n for n, s in enumerate(scene.runbook.steps) if isinstance(s, Change | Try | Call)), default=-1
-    )
-    at, steps = 0, scene.runbook.steps
+    steps = scene.runbook.steps
+    last_change = max((n for n, step in enumerate(steps) if changes(step)), default=-1)
+    reached = 0
+
+    def after(at: int, *, done: bool) -> None:
+        nonlocal reached
+        reached = at
+        if done and (at == last_change or (at > last_change and scene.goal is None)):
+            seeing.measure_end(scene)
+
+    try:
+        ended = _through(steps, scene, hands, after)
+    except Refused as error:
+        ended = refused(scene, error.problem)
+    if ended is None:
+        stop_if_asked(scene)
+    else:
+        _last_words(steps[reached + 1 :], ended, scene)
+    return ended
+
+
+def _last_words(left: Sequence[Step], ended: End, scene: Scene) -> None:
+    """Of the steps that are not reached any more, the last ``tell`` is carried out: people want to know."""
+    for step in reversed(left):
+        if isinstance(step, Tell):
+            try:
+                if _wanted(step, scene, ended):
+                    telling.tell(scene, step, ended)
+            except RunbookError as error:
+                if isinstance(error, JournalUnavailable):
+                    raise
+                scene.warn(f"{step.title} failed: {error.problem}", step=step.id, fix=error.fix)
+            return
+
+
+def changes(step: Step) -> bool:
+    """Whether a step, or one within it, may change something."""
+    if isinstance(step, Each):
+        return any(map(changes, step.steps))
+    return isinstance(step, Change | Try | Call) or (isinstance(step, Run) and not step.reads)
+
+
+class _Passed(Protocol):
+    def __call__(self, at: int, *, done: bool) -> None:
+        """A step is reached; or done, without having ended the run."""
+
+
+def _through(steps: Sequence[Step], scene: Scene, hands: Turner, passed: _Passed | None = None) -> End | None:
+    """Steps one after the other; gives an end when a step ended the run."""
+    at = 0
     while at < len(steps):
         step = steps[at]
+        if passed:
+            passed(at, done=False)
         stop_if_asked(scene)
         following = at + 1
         try:
             ended = _step(step, scene, hands)
-        except (JournalUnavailable, Interrupted, ChangeFailed, TargetGone):
+        except repeating.FATAL:
             raise
         except RunbookError as error:
             if step.on_failure == "stop":
@@ -107,20 +140,19 @@ def walk(scene: Scene, hands: Turner) -> End | None:
                 following = next(n for n, one in enumerate(steps) if one.id == step.on_failure)
         if ended is not None:
             return ended
-        if at == last_change or (at > last_change and scene.goal is None):
-            _measure_end(scene)
+        if passed:
+            passed(at, done=True)
         at = following
-    stop_if_asked(scene)
     return None
 
 
 def _step(step: Step, scene: Scene, hands: Turner) -> End | None:
     """One step: its condition, its beginning, its work."""
-    if isinstance(step, Change):
-        _refresh(scene)
+    if isinstance(step, Change) or (isinstance(step, Run) and not step.reads):
+        seeing.refresh(scene)
     if not _wanted(step, scene):
         return None
-    title = scene.words(step.name) if step.name else step.title
+    title = scene.words(step.name or step.title)
     started = StepStarted(
         at=scene.now, step=step.id, title=title, action=_verb(step), seconds=_length(step, scene)
     )
@@ -131,34 +163,40 @@ def _step(step: Step, scene: Scene, hands: Turner) -> End | None:
 def _do(step: Step, scene: Scene, hands: Turner) -> End | None:
     match step:
         case Look():
-            _look(step, scene)
+            seeing.look(step, scene)
         case Decide():
-            _decide(step, scene)
+            seeing.decide(step, scene)
         case Change():
             _turn(step, scene, hands, 0)
         case Try():
             _climb(step, scene, hands)
         case Tell():
-            telling.tell(scene, step.id, scene.words(step.sentence, conclude(scene)), step.to)
+            telling.tell(scene, step, conclude(scene))
         case Wait():
-            _wait(step, scene)
+            seeing.wait(step, scene)
         case Check():
             return _check(step, scene)
         case Call():
             return calling.call(step, scene)
+        case Each():
+            return repeating.each(step, scene, lambda inner, where: _through(inner, where, hands))
+        case Ask():
+            return asking.ask(step, scene)
+        case Run():
+            _run(step, scene, hands)
         case Stop():
             return step.outcome, scene.words(step.because)
     return None
 
 
-def _wanted(step: Step, scene: Scene) -> bool:
-    if isinstance(step, Change) and step.id in scene.already:
+def _wanted(step: Step, scene: Scene, end: End | None = None) -> bool:
+    if step.id in scene.already:
         because = "already tried in this run"
         scene.record(StepSkipped(at=scene.now, step=step.id, title=step.title, because=because))
         return False
-    if not step.when or step.id in scene.calls:  # what an earlier process began is gone on with
+    if not step.when or _begun(step, scene):
         return True
-    tested = scene.test(step.when, conclude(scene))
+    tested = scene.test(step.when, end or conclude(scene))
     if not tested.holds:
         scene.record(StepSkipped(at=scene.now, step=step.id, title=step.title, because=tested.because))
     return bool(tested.holds)
@@ -174,11 +212,16 @@ def explain(scene: Scene) -> None:
             continue
         scene.note(StepStarted(at=scene.now, step=step.id, title=step.title, action=_verb(step)))
         try:
-            _look(step, scene) if isinstance(step, Look) else _decide(step, scene)
+            seeing.look(step, scene) if isinstance(step, Look) else seeing.decide(step, scene)
         except (JournalUnavailable, Interrupted):
             raise
         except RunbookError as error:
             scene.warn(f"{step.title} failed: {error.problem}", step=step.id, fix=error.fix)
+
+
+def _begun(step: Step, scene: Scene) -> bool:
+    """What an earlier process began is gone on with, whatever its condition says by now."""
+    return any(step.id in begun for begun in (scene.calls, scene.lists, scene.asked))
 
 
 def _retried(step: Step, scene: Scene, work: Callable[[], End | None]) -> End | None:
@@ -209,46 +252,6 @@ def _retried(step: Step, scene: Scene, work: Callable[[], End | None]) -> End | 
     return again(work)
 
 
-# ── seeing ──────────────────────────────────────────────────────────────────────
-
-
-def _look(step: Look, scene: Scene) -> None:
-    requests = goal.requests_of(scene, [step])
-    seconds = goal.window_of(requests)
-    limit = scene.seconds(step.timeout, seconds)
-    before = set(map(id, scene.evidence.values()))
-    goal.see(scene, step.id, requests, min(seconds, limit))
-    scene.looks = [one for one in scene.looks if one.id != step.id] + [step]
-    stop_if_asked(scene)
-    if all(id(seen) in before for seen in scene.evidence.values()):
-        raise ProbeFailed(f"none of {', '.join(step.probes)} could look", fix="runbook doctor")
-
-
-def _decide(step: Decide, scene: Scene) -> None:
-    if step.cases:
-        verdict = cases.decide(step, scene)
-    else:
-        case = scene.case()
-        if step.evidence:
-            kept = {name: seen for name, seen in case.evidence.items() if name in step.evidence}
-            case = msgspec.structs.replace(case, evidence=kept)
-        verdict = scene.tools.parts.diagnosis(step.diagnosis).decide(case)
-    scene.verdicts[step.label] = verdict
-    scene.decides = [one for one in scene.decides if one.id != step.id] + [step]
-    scene.record(Decided(at=scene.now, step=step.id, verdict=verdict))
-
-
-def _refresh(scene: Scene) -> None:
-    """Evidence from before a change is void: look again, all in one window, and decide again."""
-    if not scene.void or not scene.looks:
-        return
-    requests = goal.requests_of(scene, reversed(scene.looks))
-    goal.see(scene, scene.looks[-1].id, requests)
-    scene.void = False
-    for step in scene.decides:
-        _decide(step, scene)
-
-
 # ── changing ────────────────────────────────────────────────────────────────────
 
 
@@ -263,7 +266,7 @@ def _climb(step: Try, scene: Scene, hands: Turner) -> None:
     for number, rung in enumerate(step.rungs, 1):
         for _ in range(_CLIMBS):
             stop_if_asked(scene)
-            _refresh(scene)
+            seeing.refresh(scene)
             if _holds_by_now(step, scene):
                 return
             stop_if_asked(scene)
@@ -290,12 +293,22 @@ def _holds_by_now(step: Try, scene: Scene) -> bool:
     if goal.hold(scene, goal.measure(scene, "end")).holds:
         return True
     scene.void = True
-    _refresh(scene)
+    seeing.refresh(scene)
     return False
 
 
-def _turn(step: Change, scene: Scene, hands: Turner, rung: int) -> Turned:
-    turned = hands.turn(step, scene, rung)
+def _run(step: Run, scene: Scene, hands: Turner) -> None:
+    if step.reads:
+        commands.read(step, scene)
+        return
+    change, hand = commands.changing(step, scene)
+    _turn(change, scene, hands, 0, hand)
+
+
+def _turn(
+    step: Change, scene: Scene, hands: Turner, rung: int, remediation: Remediation | None = None
+) -> Turned:
+    turned = hands.turn(step, scene, rung, remediation)
     scene.turned.append((step, turned))
     if turned.result == "blocked" and step.on_failure != "continue":
         # What can't be done is not what need not be done: no costlier step takes its place unsaid.
@@ -303,20 +316,6 @@ def _turn(step: Change, scene: Scene, hands: Turner, rung: int) -> Turned:
             f"{step.remediation} can't be changed: {turned.because}", fix="mend that, then run it again"
         )
     return turned
-
-
-def _measure_end(scene: Scene) -> None:
-    """After the last change: measure anew where the last measurement does not tell how it is now.
-
-    It does not after an undo or a wait, nor where something stands that helped in part: the
-    target may have needed longer than its proof to work off what had piled up.
-    """
-    if scene.runbook.goal is None:
-        return
-    helped = any(turned.stands for _, turned in scene.turned)
-    if scene.goal is None or (helped and not scene.goal.holds):
-        stop_if_asked(scene)
-        goal.hold(scene, goal.measure(scene, "end"))
 
 
 # ── the rest ────────────────────────────────────────────────────────────────────
@@ -328,30 +327,7 @@ def _check(step: Check, scene: Scene) -> End | None:
         scene.record(Told(at=scene.now, step=step.id, sentence=tested.because))
         return None
     sentence = scene.words(step.otherwise or step.must)
-    because = f"{sentence} ({tested.because})"
-    scene.record(Told(at=scene.now, step=step.id, sentence=because, level="error"))
-    return step.outcome, because
-
-
-def _wait(step: Wait, scene: Scene) -> None:
-    clock = scene.tools.clock
-    ends = clock.monotonic() + min(scene.seconds(step.seconds), scene.seconds(step.timeout, float("inf")))
-    named = {name.partition(".")[0] for name in names_in(step.until)} if step.until else set()
-    requests = goal.requests_of(scene, reversed(scene.looks), named) if named else []
-    while (left := ends - clock.monotonic()) > 0:
-        stop_if_asked(scene)
-        if step.until and scene.test(step.until).holds:
-            break
-        if requests:
-            goal.see(scene, step.id, requests, min(left, goal.window_of(requests)))
-        else:
-            clock.sleep(min(left, GLANCE_S) if step.until else left)
-    stop_if_asked(scene)
-    scene.goal = None
-    if step.until:
-        tested = scene.test(step.until)
-        sentence = f"waited {'until' if tested.holds else 'in vain for'} {tested.because}"
-        scene.record(Told(at=scene.now, step=step.id, sentence=sentence))
+    return step.outcome, f"{sentence} ({tested.because})"
 
 
 def _length(step: Step, scene: Scene) -> float | None:

@@ -10,21 +10,24 @@ from __future__ import annotations
 import threading
 
 from engine.contracts import Notifier
+from engine.language.model import Tell
 from engine.record import Told
+from engine.running.outcomes import End
 from engine.running.scene import Scene
 
 #: How long all notifiers together may take before the run goes on without them.
 PATIENCE_S = 5.0
 
 
-def tell(scene: Scene, step: str, sentence: str, to: tuple[str, ...] = ()) -> None:
-    """Write a sentence down and send it to the notifiers (all, or those named)."""
-    scene.record(Told(at=scene.now, step=step, sentence=sentence))
+def tell(scene: Scene, step: Tell, outcome: End) -> None:
+    """Write a step's sentence down and send it to the notifiers (all, or those named)."""
+    sentence = scene.words(step.sentence, outcome)
+    scene.record(Told(at=scene.now, step=step.id, sentence=sentence, repeats=sentence == outcome[1]))
     if scene.head.dry_run:
         return
     known = dict(scene.tools.parts.each("notifier"))
-    for missing in sorted(set(to) - set(known)):
-        scene.warn(f"there is no notifier named {missing!r}", step=step, fix="runbook doctor lists them")
+    for missing in sorted(set(step.to) - set(known)):
+        scene.warn(f"there is no notifier named {missing!r}", step=step.id, fix="runbook doctor lists them")
     head = scene.head
     facts = {"run": head.id, "runbook": head.runbook, "target": head.target, "host": head.host}
     problems: list[str] = []
@@ -35,7 +38,7 @@ def tell(scene: Scene, step: str, sentence: str, to: tuple[str, ...] = ()) -> No
         except Exception as error:  # noqa: BLE001 - a stranger's part
             problems.append(f"{name}: {type(error).__name__}: {error}")
 
-    chosen = {name: one for name, one in known.items() if not to or name in to}
+    chosen = {name: one for name, one in known.items() if not step.to or name in step.to}
     threads = [threading.Thread(target=send, args=pair, daemon=True) for pair in chosen.items()]
     for thread in threads:
         thread.start()
@@ -44,4 +47,4 @@ def tell(scene: Scene, step: str, sentence: str, to: tuple[str, ...] = ()) -> No
         if thread.is_alive():
             problems.append(f"{name}: no answer within {PATIENCE_S:.0f} s")
     for problem in problems:
-        scene.warn(f"a notifier failed: {problem}", step=step)
+        scene.warn(f"a notifier failed: {problem}", step=step.id)

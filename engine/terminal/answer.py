@@ -1,7 +1,7 @@
-"""A yes or no from a human at a terminal, given up when a signal arrives.
+"""An answer from a human at a terminal, given up when a signal arrives.
 
-One promise: anything but a plain yes is a no, and an end of input, a closed terminal or a signal
-is no answer at all.
+One promise: to a yes or no anything but a plain yes is a no, and an end of input, a closed terminal or
+a signal is no answer at all.
 
 Not here: what is asked (``engine.terminal.boxes``), who may be asked (``engine.guarding.guards``).
 """
@@ -20,7 +20,13 @@ _YES = frozenset({"y", "yes"})
 
 
 def read_answer(source: TextIO) -> bool | None:
-    """Read one line: True for ``y`` or ``yes``, False for any other, None when none comes.
+    """Read one line: True for ``y`` or ``yes``, False for any other, None when none comes."""
+    typed = read_line(source)
+    return None if typed is None else typed.strip().lower() in _YES
+
+
+def read_line(source: TextIO, seconds: float | None = None) -> str | None:
+    """Read one line, without its end; None when none comes, within ``seconds`` where they are given.
 
     A signal whose handler returns (the runner's only takes a note) would leave ``input()``
     waiting; so the wait is on the signal's wake-up descriptor too. That works in the main
@@ -28,14 +34,14 @@ def read_answer(source: TextIO) -> bool | None:
     """
     with _woken_by_signals() as woken:
         waited: list[int] = [source.fileno(), *woken]
-        ready, _, _ = select.select(waited, [], [])
+        ready, _, _ = select.select(waited, [], [], seconds)
         if source.fileno() not in ready:
             return None
         try:
             typed = source.readline()
         except OSError:  # the terminal has gone
             return None
-    return typed.strip().lower() in _YES if typed else None
+    return typed.rstrip("\r\n") if typed else None
 
 
 @contextmanager

@@ -168,6 +168,28 @@ def question(plan: Plan, decisions: Sequence[Decision]) -> Text:
     )
 
 
+def asked(event: record.Asked, problem: str) -> Text:
+    """A runbook's own question; what was wrong with the answer before."""
+    who = f" ({text.plain(event.who)})" if event.who else ""
+    words = Text(f"  {text.plain(event.question)}{who}", style="bold")
+    if event.expires_at is not None:
+        words.append(
+            f"\n  no answer until {text.day_and_time(event.expires_at)} is a no", style="not bold dim"
+        )
+    for line in problem.splitlines():
+        words.append(f"\n  {text.plain(line)}", style="not bold yellow")
+    return words
+
+
+def part(name: str, wanted: record.Answerable) -> Text:
+    """One part of an answer, before it is typed."""
+    choices = f" {' | '.join(map(text.setting, wanted.choices))}" if wanted.choices else ""
+    kind = "[y/N]" if wanted.type == "bool" else f"({wanted.type}{choices})"
+    default = "" if wanted.default is None else f" [{text.typed(wanted.default, wanted.type)}]"
+    help_ = f"  {text.plain(wanted.help)}" if wanted.help else ""
+    return Text(f"  {text.plain(name)}{help_} {kind}{default} ")
+
+
 def ending(event: record.Ended, head: record.RunHead) -> RenderableType:
     """The outcome in a box, with what to do next."""
     tone = _TONES.get(event.outcome, "yellow")
@@ -177,6 +199,8 @@ def ending(event: record.Ended, head: record.RunHead) -> RenderableType:
     hints = Text(f"{cost}\nrunbook report {text.plain(head.id)} --format html -o report.html", style="dim")
     if event.outcome in {"fixed", "mitigated"}:
         hints.append(f"\nrunbook undo {text.plain(head.id)}")
+    if event.outcome == "waiting":
+        hints.append(f"\nrunbook resume {text.plain(head.id)}    (with the answer, or --yes)")
     if event.outcome == "mitigated":
         hints.append(f"\nrunbook keep {text.plain(head.id)}    (else it is taken back when its time is up)")
     label = Text(f" {event.outcome} ", style=f"bold reverse {tone}")

@@ -84,6 +84,10 @@ class Quiet:
         """Nobody can be asked."""
         return None
 
+    def answer(self, asked: record.Asked, problem: str = "") -> dict[str, str] | None:  # noqa: ARG002
+        """Nobody can be asked."""
+        return None
+
 
 class Spoken(Quiet):
     """Prints what a probe says, and nothing else: for a single look into a pipe."""
@@ -139,6 +143,10 @@ class Plain:
         """Numbers as they come are for a display that can overwrite them."""
 
     def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:  # noqa: ARG002
+        """Nobody is at a terminal, so nobody can be asked."""
+        return None
+
+    def answer(self, asked: record.Asked, problem: str = "") -> dict[str, str] | None:  # noqa: ARG002
         """Nobody is at a terminal, so nobody can be asked."""
         return None
 

@@ -28,7 +28,7 @@ from rich.text import Text
 from engine import record, text
 from engine.reports import timeline
 from engine.terminal import boxes, live
-from engine.terminal.answer import read_answer
+from engine.terminal.answer import read_answer, read_line
 from engine.values import Decision, Plan
 
 _REFRESH_HZ = 8
@@ -132,6 +132,28 @@ class Screen:
             if said is None:
                 self._console.print()
             self._start()
+        return said
+
+    def answer(self, asked: record.Asked, problem: str = "") -> dict[str, str] | None:
+        """Ask a runbook's own question, part by part, until it expires."""
+        if self._answers is None:
+            return None
+        with self._lock:
+            shown = self._live is not None and self._live.is_started
+            self.close()
+            self._console.print(boxes.asked(asked, problem))
+            said: dict[str, str] | None = {}
+            for name, part in asked.answers.items():
+                self._console.print(boxes.part(name, part), end="")
+                left = None if asked.expires_at is None else max(0.0, asked.expires_at - time.time())
+                line = read_line(self._answers, left)
+                if line is None:
+                    self._console.print()
+                    said = None
+                    break
+                said = {**(said or {}), name: line}
+            if shown:
+                self._start()
         return said
 
     def _start(self) -> None:
