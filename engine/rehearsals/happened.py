@@ -7,7 +7,6 @@ Not here: what was expected (``engine.rehearsals.expectations``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from engine import record
@@ -74,11 +73,8 @@ def _ends(plan: Plan, events: tuple[Event, ...]) -> str:
         put_back = last.state in {"undone", "not-made"}
         return "failed" if put_back and not applied else "undone" if put_back else last.state
     for event in events:
-        if isinstance(event, record.Judged):
-            return "refused" if event.answer == "deny" else "waiting"
+        if isinstance(event, record.Judged) and event.answer == "deny":
+            return "refused"
+        if isinstance(event, record.Judged) and event.answer == "ask" and not event.by:
+            return "waiting"
     return "failed"
-
-
-def held_back(run: Run) -> Iterator[str]:
-    """Ids of the change steps of which a plan was refused, or waits for an answer."""
-    return (turn.step for turn in turns(run) if turn.ends in {"refused", "waiting"})
