@@ -78,12 +78,10 @@ class Stage:
             speaking = [phase for phase in (BEFORE, *self._force) if probe in self._looks.get(phase, {})]
             seen: Sight | None = None
             for phase in speaking:
-                looks = self._looks[phase][probe]
-                place = len(looks) - 1
+                looks, taken = self._looks[phase][probe], self._taken.get((phase, probe), 0)
                 if phase == speaking[-1]:
-                    place = min(self._taken.get((phase, probe), 0), place)
-                    self._taken[phase, probe] = place + 1
-                seen = looks[place].over(seen)
+                    self._taken[phase, probe] = taken = taken + 1
+                seen = looks[min(max(taken, 1), len(looks)) - 1].over(seen)
             return seen
 
     def value(self, change: Change) -> Setting:
