@@ -1,8 +1,9 @@
 """What lives on an agent's heap and what of it grew, by the agent's own heap profile.
 
 Its promise: the profile at either end of the window, read by a decoder of our own within bounds; growth
-within the profile's sampling error is none. The address is the profile's ``heap`` (Go: ``/debug/pprof/heap``), the
-format pprof's or its older text (Go, gperftools, where addresses without names stay addresses).
+within the profile's sampling error is none. The address is the profile's ``heap`` (Go:
+``/debug/pprof/heap``), the format pprof's or its older text (Go, gperftools); addresses without names stay
+addresses.
 
 Go tells the heap as of its last garbage collection: when there was none in the window, nothing moved,
 and that is said. No collection is forced.
