@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from bpf.system import kmsg
+from bpf.system import cgroups, kmsg
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Reading, Support, Target
@@ -101,14 +101,17 @@ def _is_wrong(line: kmsg.Line) -> bool:
 
 
 def _is_of(kill: kmsg.Kill, target: Target) -> bool:
-    """Whether the process killed was this target: by its pid, its name or its cgroup."""
+    """Whether the process killed was this target: its pid, or its name in the same memory cgroup.
+
+    Another agent of the same kind has the same name; only one that was started anew in the same
+    cgroup, or does not run now, can be it.
+    """
+    if kill.pid in {one.pid for one in target.processes}:
+        return True
     names = {one.comm for one in target.processes} | {Path(target.facts.get("executable", "")).name[:15]}
-    groups = {one.cgroup for one in target.processes if one.cgroup not in ("", "/")}
-    return (
-        kill.pid in {one.pid for one in target.processes}
-        or kill.comm in names - {""}
-        or kill.cgroup in groups
-    )
+    own = [groups[0].path for one in target.processes if (groups := cgroups.groups(one.pid, "memory"))]
+    elsewhere = own and kill.cgroup and not any(f"{path}/".endswith(f"{kill.cgroup}/") for path in own)
+    return kill.comm in names - {""} and not elsewhere
 
 
 def _newest(name: str, found: list[kmsg.Line] | list[kmsg.Kill], now: float) -> dict[str, Reading]:

@@ -16,10 +16,12 @@ import time
 
 import figures_cli
 import figures_kernel
+import figures_profile
+import figures_watching
 from measure import Figure, NotYet
 from peers import BUILD
 
-ALL = {**figures_cli.FIGURES, **figures_kernel.FIGURES}
+ALL = {**figures_cli.FIGURES, **figures_kernel.FIGURES, **figures_watching.FIGURES}
 
 
 def told(figure: Figure) -> str:
