@@ -1,6 +1,6 @@
 """Give a growing agent the memory that lasts until people are there; or fence a leak in.
 
-Raise: L' = used + growth · horizon, a tenth on top. Only where all of that is there: of the
+Raise: L' = used + 1.25 · growth · horizon. Only where all of that is there: of the
 host, and of every group up the tree that has a limit. A raise that would not last the horizon
 is none. Contain (option ``contain``): a limit where there is none, so that a leak ends the agent
 and not its neighbours.
@@ -31,11 +31,11 @@ from remediations.planning import KnobPlanner, Question, blocked, change, nothin
 USED, ROOM = "memory-limit.used", "memory-limit.room"
 _MIB = 1 << 20
 #: On top of what the growth asks for: estimates are no better.
-_SPARE = 1.1
+_SPARE = 1.25
 #: An agent that was killed for want of memory gets at least so many times its limit.
 _AFTER_A_KILL = 1.5
-#: A fence stands at so many times what is in use.
-_FENCE = 1.5
+#: A fence stands at so many times what is in use, and never nearer than this.
+_FENCE, _NEAR = 1.5, 1.1
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -142,7 +142,7 @@ def _contain(name: str, asked: Question[Options], used: float, room: float) -> P
         nothing("it has no memory limit of its own: there is none to raise (contain: true sets one)")
     most = _most(asked, used, room)
     after = min(_whole(max(_FENCE * used, used + 64 * _MIB), asked), math.floor(most / _MIB) * _MIB)
-    if after < _SPARE * used:
+    if after < _NEAR * used:
         nothing(
             f"{say_bytes(used)} are in use and there is room for {say_bytes(most)}: a fence there would"
             " end it at once"

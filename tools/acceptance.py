@@ -61,6 +61,14 @@ EXPECTED: dict[str, dict[str, Expected]] = {
         "stalled-exporter": of("loss-behind-the-ring", "unfixed fixed mitigated"),
         "stuck": of("reader-stuck", "unfixed"),
     },
+    "memory-leak": {
+        "heap-leak": of("heap-leak", "mitigated", hold="5s", horizon="10m"),
+        "unbounded-map": of("unbounded-map", "fixed", hold="5s"),
+        "stale-map": of("stale-map-entries", "fixed", hold="5s"),
+        "map-memory": of("map-memory-unseen", "mitigated", hold="5s", horizon="10m"),
+        "allocator": of("allocator-keeps-pages", "healthy", hold="5s"),
+        "cache-filling": of("cache-filling", "healthy", hold="5s"),
+    },
     "high-cpu": {
         "busy-poll": of("busy-polling", "fixed", hold="6s"),
         "hot-program": of("hot-program", "fixed", hold="6s"),

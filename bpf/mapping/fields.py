@@ -50,7 +50,7 @@ FIELDS: dict[str, Field] = {
     "churn_per_s": _number("keys that came while as many went: the lesser of the two", "entries/s"),
     "distinct_growth": _number("keys never seen before in the window", "entries/s"),
     "used_share": _number("share of the entries whose value changed in the window: they are in use", "share"),
-    "used_per_s": _number("entries whose value changed from one look to the next", "entries/s"),
+    "used_per_s": _number("entries whose value changed from one look to the next: at least", "entries/s"),
     "unused_s": _number("median time since an entry's last use, where values tell it", "s"),
     "refused_per_s": _number("entries that did not fit, as the agent counts them", "entries/s"),
     "preallocated": _bool("whether its memory is taken for all entries at once"),
@@ -61,5 +61,5 @@ FIELDS: dict[str, Field] = {
     "soonest_map": _text("name of the map that is full first at its growth, of those that refuse then"),
     "soonest_id": _number("its id"),
     "soonest_growth_per_s": _number("entries it grew by", "entries/s"),
-    "soonest_full_in_s": _number("time until it is full", "s"),
+    "soonest_full_in_s": _number("time until it is full; ten years when none grows", "s"),
 }

@@ -17,14 +17,18 @@ from engine.values import Reading
 #: Entries that a map must gain in the window, and share of those it has, to be called growing.
 _ENTRIES, _SHARE = 32, 0.005
 _HERE = "count of each map's entries at both ends of the window"
-_NAMES = ("soonest_map", "soonest_id", "soonest_growth_per_s", "soonest_full_in_s")
+_NAMES = ("soonest_map", "soonest_id", "soonest_growth_per_s")
+#: Stands for "longer than anybody plans": none grows.
+FOR_GOOD_S = 10 * 365 * 86_400.0
 
 
 def readings(rows: Iterable[Row]) -> dict[str, Reading]:
-    """The map that is full first, its growth and the time until then; missing when none grows."""
+    """The map that is full first, its growth and the time until then; ten years when none grows."""
     growing = [found for row in rows if (found := _full_in(row)) is not None]
     if not growing:
-        return {name: Reading(missing="no map that refuses what does not fit grows") for name in _NAMES}
+        none = "no map that refuses what does not fit grows"
+        found = {name: Reading(missing=none) for name in _NAMES}
+        return found | {"soonest_full_in_s": Reading(value=FOR_GOOD_S, unit="s", source=none)}
     in_s, growth, row = min(growing, key=lambda one: one[0])
     return {
         "soonest_map": Reading(value=text(row.info.name), source=_HERE),
