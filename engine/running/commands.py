@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from engine.errors import ChangedSince, ChangeFailed, ProbeFailed, Refused
-from engine.guarding.commands import entry, unsafe, why_not
+from engine.guarding.commands import entry, why_not
 from engine.guarding.policy import Command
 from engine.journal.rows import Attempt
 from engine.language import expressions, model, scope
 from engine.record import ChangeState, Ran
-from engine.running.processes import Result, execute
+from engine.running.processes import Execute, Result, execute
 from engine.running.scene import Scene
 from engine.values import Case, Change, Knob, KnobValue, Plan, Setting, Target
 
@@ -63,7 +63,7 @@ def read(step: model.Run, scene: Scene) -> None:
         scene.warn(why, step=step.id, fix="dry_run: true at its entry in the policy")
         return
     seconds = scene.seconds(step.timeout, PATIENCE_S)
-    result = execute(argv, seconds, scene.tools.cancel)
+    result = scene.tools.execute(argv, seconds, scene.tools.cancel)
     report(step, scene, argv)(result)
     if result.exit_code is None:
         raise ProbeFailed(f"{argv[0]} took longer than {seconds:g} s and was ended", fix="give it a timeout")
@@ -124,7 +124,7 @@ def _allowed(argv: Sequence[str], scene: Scene, *, reads: bool) -> Command:
         raise Refused(
             f"{shlex.join(argv)} is not run: {why}", fix="add it to the policy's commands: docs/policy.md"
         )
-    if problem := unsafe(argv[0]):
+    if problem := scene.tools.unsafe(argv[0]):
         raise Refused(
             f"{shlex.join(argv)} is not run: {problem}", fix="mend its owner and mode, or name another"
         )
@@ -151,7 +151,8 @@ def changing(step: model.Run, scene: Scene) -> tuple[model.Change, Hand]:
     look = _allowed(commands.in_force, scene, reads=True) if commands.in_force else None
     may_look = not scene.head.dry_run or (look is not None and look.dry_run)
     title = scene.words(step.name) if step.name else shlex.join(commands.argv)
-    hand = Hand(commands, title, risk=step.risk, may_look=may_look, tell=report(step, scene, commands.argv))
+    tell, run_it = report(step, scene, commands.argv), scene.tools.execute
+    hand = Hand(commands, title, risk=step.risk, may_look=may_look, tell=tell, run_it=run_it)
     change = model.Change(
         id=step.id,
         name=step.name,
@@ -201,6 +202,7 @@ class Hand:
         known: What is known of it without looking.
         may_look: Whether its ``in_force`` command may be run now.
         tell: Told how each command ended.
+        run_it: Runs one.
     """
 
     summary = "a command of the runbook"
@@ -216,10 +218,12 @@ class Hand:
         known: State = "before",
         may_look: bool = True,
         tell: Tell = lambda _: None,
+        run_it: Execute = execute,
     ) -> None:
         self.name = f"run {Path(commands.argv[0]).name}" if commands.argv else "run"
         self.risk: Literal["low", "medium", "high"] = risk
-        self._commands, self._title, self._tell, self._may_look = commands, title, tell, may_look
+        self._commands, self._title, self._may_look = commands, title, may_look
+        self._tell, self._execute = tell, run_it
         self._known: State = known
         self._ours = False  # whether this process ran it, wholly or in part
 
@@ -269,7 +273,7 @@ class Hand:
         del change, target, captured
         if not self._commands.in_force:
             return self._known
-        code = execute(self._commands.in_force, PATIENCE_S).exit_code
+        code = self._execute(self._commands.in_force, PATIENCE_S).exit_code
         states: dict[int | None, State] = {0: "after", 1: "before"}
         return states.get(code, "other")
 
@@ -285,7 +289,7 @@ class Hand:
         self._known = "before"
 
     def _run(self, argv: Sequence[str]) -> None:
-        result = execute(argv, self._commands.seconds)
+        result = self._execute(argv, self._commands.seconds)
         self._tell(result)
         if result.exit_code != 0:
             said = next(iter(result.stderr.strip().splitlines()[-1:]), "")

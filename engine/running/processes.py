@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from engine.clock import Cancel
 
@@ -38,6 +38,13 @@ class Result(NamedTuple):
     stdout: str = ""
     stderr: str = ""
     cut: bool = False
+
+
+class Execute(Protocol):
+    """Runs one command: ``execute``, or what stands for it in a rehearsal."""
+
+    def __call__(self, argv: Sequence[str], seconds: float, cancel: Cancel | None = None) -> Result:
+        """Its result."""
 
 
 def execute(argv: Sequence[str], seconds: float, cancel: Cancel | None = None) -> Result:

@@ -18,14 +18,17 @@ from engine.catalog import Catalog
 from engine.clock import Cancel
 from engine.contracts import Clock
 from engine.errors import TargetGone, TargetNotFound
+from engine.guarding import commands
 from engine.guarding.guards import Rule
 from engine.guarding.policy import Policy
 from engine.journal import Journal, RunLog
-from engine.language import expressions, loader, scope
+from engine.language import expressions, filters, loader, scope
 from engine.language.calls import FindRunbook
 from engine.language.model import Change, Decide, Look, Runbook
 from engine.language.unknown import Record
 from engine.record import Answered, Asked, Event, GoalMeasured, Listed, Returned, RunHead, Told, Watcher
+from engine.running import processes
+from engine.running.processes import Execute
 from engine.values import Case, Decision, Evidence, Host, Plan, Setting, Target, Verdict
 
 
@@ -82,6 +85,8 @@ class Tools:
         runbook: Finds the runbook that a ``call`` names, for a caller in a directory.
         yes: The operator's ``--yes``.
         by: Who is answerable: ``root (sudo: anna)``.
+        execute: Runs a command.
+        unsafe: Why a program must not be run; empty for one that may.
     """
 
     journal: Journal
@@ -96,6 +101,8 @@ class Tools:
     runbook: FindRunbook = loader.called
     available_memory: Callable[[], int | None] = machine.available_memory_bytes
     host: Host = field(default_factory=machine.read_host)
+    execute: Execute = processes.execute
+    unsafe: Callable[[str], str] = commands.unsafe
 
     def guard(self) -> Rule:
         """The policy's rules and the strangers' guards."""
@@ -213,7 +220,7 @@ class Scene:
 
     def words(self, text: str, outcome: tuple[str, str] | None = None) -> str:
         """A sentence with its templates filled."""
-        return str(self.fill(text, outcome))
+        return filters.text(self.fill(text, outcome))
 
     def options(self, options: Mapping[str, Setting]) -> dict[str, Setting]:
         """A step's ``with``, filled."""
