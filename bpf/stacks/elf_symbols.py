@@ -29,6 +29,7 @@ _GO_FUNCTION = struct.Struct("<II")
 _ELF64_LITTLE = b"\x7fELF\x02\x01"
 _LOAD, _SYMTAB, _NOTES, _NOBITS, _DYNSYM = 1, 2, 7, 8, 11
 _FUNCTION, _INDIRECT = 2, 10  # STT_FUNC, STT_GNU_IFUNC
+_GLOBAL, _WEAK = 1, 2  # STB_…
 _BUILD_ID = 3
 _GO_MAGICS = (0xFFFFFFF0, 0xFFFFFFF1)
 _MOST_SECTIONS, _MOST_BYTES = 20_000, 1 << 28
@@ -36,7 +37,7 @@ _DEBUG = Path("/usr/lib/debug/.build-id")
 
 
 class Symbol(NamedTuple):
-    """One function. ``size`` is 0 where the table does not tell it."""
+    """One function. ``size`` is 0 where the table does not tell it; ``[plt]`` is a jump to another file's."""
 
     address: int
     size: int
@@ -65,12 +66,16 @@ class ElfSymbols:
         self.go = False
         self._loads: list[tuple[int, int, int]] = []
         self._functions: list[tuple[int, int, int]] = []  # address, size, place of the name
+        self._every: list[tuple[int, int]] = []  # address, place of the name: other names of a function too
         self._names = b""
         self._starts: list[int] = []
+        self._stubs: list[tuple[int, int]] = []
         try:
             self._read(fd, debug)
-        except (_Damaged, struct.error, OSError) as error:
-            self.why = str(error) or "it is damaged"
+        except _Damaged as error:
+            self.why = str(error)
+        except (struct.error, OSError):
+            self.why = "it is damaged"
         self._functions.sort()
         self._starts = [function[0] for function in self._functions]
         if not self._functions:
@@ -91,7 +96,7 @@ class ElfSymbols:
         wanted = {name.encode() for name in names}
         longest = max(map(len, wanted), default=0) + 1
         found = {}
-        for address, _, place in self._functions:
+        for address, place in self._every:
             word = self._names[place : place + longest].partition(b"\0")[0].partition(b"@")[0]
             if word in wanted and (offset := self._offset(address)) is not None:
                 found[word.decode()] = offset
@@ -105,6 +110,9 @@ class ElfSymbols:
 
     def at(self, address: int) -> Symbol | None:
         """The function at an address as the file itself counts them."""
+        for start, size in self._stubs:
+            if start <= address < start + size:
+                return Symbol(start, size, "[plt]")
         place = bisect_right(self._starts, address) - 1
         if place < 0:
             return None
@@ -125,6 +133,9 @@ class ElfSymbols:
             segments = _SEGMENT.iter_unpack(_part(fd, fields[5], fields[9] * fields[10]))
             self._loads = [(each[2], each[5], each[3]) for each in segments if each[0] == _LOAD]
         sections = _sections(fd, fields)
+        self._stubs = [
+            (section.address, section.size) for section in sections if section.name.startswith(".plt")
+        ]
         self.go = any("gopclntab" in section.name or section.name == ".go.buildinfo" for section in sections)
         if self._take(fd, sections, _SYMTAB) or self._take_debug(fd, sections, debug):
             return
@@ -139,13 +150,24 @@ class ElfSymbols:
             raw = _part(fd, section.offset, section.size - section.size % _SYMBOL.size)
             names = sections[section.link]
             self._names = _part(fd, names.offset, names.size)
-            self._functions = [
-                (value, size, name)
-                for name, info, _, index, value, size in _SYMBOL.iter_unpack(raw)
-                if index and value and info & 0xF in (_FUNCTION, _INDIRECT)
-            ]
+            best: dict[int, tuple[tuple[int, ...], int, int]] = {}
+            self._every = []
+            for name, info, _, index, value, size in _SYMBOL.iter_unpack(raw):
+                if not index or not value or info & 0xF not in (_FUNCTION, _INDIRECT):
+                    continue
+                self._every.append((value, name))
+                if value not in best or self._worth(name, info, size) > best[value][0]:
+                    best[value] = (self._worth(name, info, size), size, name)
+            self._functions = [(value, size, name) for value, (_, size, name) in best.items()]
             return bool(self._functions)
         return False
+
+    def _worth(self, name: int, info: int, size: int) -> tuple[int, ...]:
+        """Which of several names of one function is told: as perf does, so that both say the same."""
+        words = self._names[name : self._names.find(b"\0", name)].partition(b"@")[0]
+        underscores = len(words) - len(words.lstrip(b"_"))
+        binding = info >> 4
+        return size > 0, binding != _WEAK, binding == _GLOBAL, -underscores, len(words)
 
     def _take_debug(self, fd: int, sections: list[_Section], debug: Path) -> bool:
         """Take the symbols of the debug package of this very build, where it is installed."""

@@ -23,6 +23,8 @@ from bpf.stacks.sampler import Sample
 from engine.errors import ProbeFailed
 
 Kind = Literal["user", "kernel", "bpf"]
+#: What bcc calls whatever lies outside all functions, such as jumps to other files.
+_EDGES = frozenset(("_init", "_fini", "_start"))
 #: Asks bcc: pid, addresses.
 Ask = Callable[[int, Sequence[int]], Names]
 
@@ -138,10 +140,12 @@ class Naming:
             return Frame("[unknown]", "", "user", named=False)
         offset = place - mapping.start + mapping.offset
         symbols = self._symbols(space, mapping)
-        symbol = symbols.at_offset(offset) if symbols else None
+        symbol = symbols.at_offset(offset) if symbols is not None else None
         if symbol:
             return Frame(symbol.name, mapping.module, "user")
-        reason = symbols.why or "its tables leave this part out" if symbols else "it can't be read any more"
+        reason = "it can't be read any more"
+        if symbols is not None:
+            reason = symbols.why or "its tables leave this part out"
         if mapping.path.startswith("/"):
             self._nameless.setdefault(mapping.path, reason)
         return Frame(f"[{mapping.module.strip('[]')}+{offset:#x}]", mapping.module, "user", named=False)
@@ -177,7 +181,7 @@ def _kernel_frame(place: int, names: Mapping[int, kallsyms.KernelName]) -> Frame
 def _without_module(name: str) -> str:
     """From ``malloc [libc.so.6]`` to ``malloc``; empty for what bcc does not know."""
     function = name.rpartition(" [")[0] if name.endswith("]") and not name.startswith("[") else name
-    return "" if function.startswith("[unknown]") else function
+    return "" if function.startswith("[unknown]") or function in _EDGES else function
 
 
 def _demangled(names: Iterable[str]) -> dict[str, str]:

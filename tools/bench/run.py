@@ -21,7 +21,7 @@ import figures_watching
 from measure import Figure, NotYet
 from peers import BUILD
 
-ALL = {**figures_cli.FIGURES, **figures_kernel.FIGURES, **figures_watching.FIGURES}
+ALL = {**figures_cli.FIGURES, **figures_kernel.FIGURES, **figures_profile.FIGURES, **figures_watching.FIGURES}
 
 
 def told(figure: Figure) -> str:
