@@ -171,6 +171,7 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             agent's own queue), ``exporter``.
         source: ``bpf-variable``, ``bpf-map``, ``metric`` or ``log``.
         name: Variable, map or metric name; for a log a regular expression with one group.
+        also: Other names of the same, of other versions of the agent: the first that is there counts.
         labels: For a metric, the label values that must match.
         resets: The agent sets it back by itself; differences below zero start anew.
         cumulative: For a log: the number is a total, not an increment.
@@ -180,6 +181,7 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stage: Literal["ring", "reader", "queue", "exporter"] = "ring"
     source: Literal["bpf-variable", "bpf-map", "metric", "log"]
     name: str
+    also: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     resets: bool = False
     cumulative: bool = False
@@ -221,9 +223,17 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         path: The key path within the file (``reader.poll_interval``), or the variable's name.
         map_id: For ``bpf-variable``: the data map that holds the variable.
         unit: Of the value as written there: ``bytes``, ``KiB``, ``MiB``, ``pages``, ``ms``, ``s``,
-            ``count``, ``one-in-n``, ``cores``, ``text``, ``bool``, ``list``.
-        rounding: What the agent makes of a value: ``none``, ``page``, ``power-of-two-pages``.
+            ``count``, ``one-in-n``, ``cores``, ``text``, ``bool``, ``list``; ``preset``: an index into
+            ``presets``; ``doublings``: 2 to the power of it, times ``base``.
+        presets: What each written value amounts to, in base units.
+        base: Of ``doublings``: what 0 amounts to, in base units.
+        rounding: What fits: ``none`` (anything), ``page``, ``power-of-two`` (of its own unit),
+            ``power-of-two-pages``.
+        misfit: What the agent does with a value that does not fit: it is ``rounded`` silently, or
+            ``refused``, and then the agent does not start.
         per: ``total`` or ``cpu``: whether the memory it takes counts once or per CPU.
+        cpus_each: Of ``cpu``: how many CPUs share one; 0: all of them.
+        unbounded: The value that means "no limit"; never planned, since memory then has none.
         minimum, maximum: Bounds in the knob's own unit; None where there is none.
         choices: For text: the allowed words.
         needs: Other settings that make the knob useful, in words (workers need idle cores).
@@ -232,6 +242,9 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         in_force: A series on the target's metrics page that holds the effective value it works
             with (``agent_ring_bytes``); empty when it does not say.
         verified: Whether its effect was seen to work; else a change asks at least.
+        warns: What a change of it may cause, a sentence each.
+        otherwise: Other places for the same setting: the first in which it is set counts.
+        source: Where these facts were read.
     """
 
     name: str
@@ -244,13 +257,21 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    rounding: Literal["none", "page", "power-of-two-pages"] = "none"
+    rounding: Literal["none", "page", "power-of-two", "power-of-two-pages"] = "none"
     per: Literal["total", "cpu"] = "total"
     reload: Reload = Reload()
     live: Knob | None = None
     map: str = ""
     in_force: str = ""
     verified: bool = True
+    presets: dict[str, float] = {}
+    base: float = 0.0
+    misfit: Literal["rounded", "refused"] = "rounded"
+    cpus_each: int = 1
+    unbounded: Setting = None
+    warns: tuple[str, ...] = ()
+    otherwise: tuple[Knob, ...] = ()
+    source: str = ""
     help: str = ""
 
 

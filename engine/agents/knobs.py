@@ -81,15 +81,37 @@ def _knob(name: str, spec: KnobSpec, profile: Profile, fill: Placeholders, confi
         minimum=_bound(name, spec.minimum, spec.unit),
         maximum=_bound(name, spec.maximum, spec.unit),
         choices=spec.choices,
+        presets={key: _amount(name, value) for key, value in spec.presets.items()},
+        base=_amount(name, spec.base) if spec.base is not None else 0.0,
         rounding=spec.rounding,
+        misfit=spec.misfit,
         per=spec.per,
+        cpus_each=_cpus_each(name, spec.cpus_each, fill),
+        unbounded=spec.unbounded,
         reload=reload_of(reload, fill),
         live=live,
         map=spec.map,
         in_force=spec.in_force,
-        verified=spec.verified,
+        verified=spec.verified and profile.verified == "live",
+        warns=spec.warns,
+        otherwise=tuple(_knob(name, one, profile, fill, config_file) for one in spec.otherwise),
+        source=spec.source or "; ".join(profile.sources),
         help=f"{spec.help} Needs {spec.needs}.".strip() if spec.needs else spec.help,
     )
+
+
+def _amount(name: str, written: Setting) -> float:
+    """What a preset amounts to, in base units: ``8MiB`` is 8388608."""
+    amount = _bound(name, written, "")
+    return 0.0 if amount is None else amount
+
+
+def _cpus_each(name: str, written: int | str, fill: Placeholders) -> int:
+    """How many CPUs share one; a placeholder may give it."""
+    filled = fill.fill(written) if isinstance(written, str) else str(written)
+    if not filled.isdigit():
+        raise UsageError(f"{name}: cpus_each is {filled!r}, no number of CPUs", fix="write a number")
+    return int(filled)
 
 
 def _bound(name: str, written: Setting, unit: str) -> float | None:

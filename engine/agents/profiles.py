@@ -26,7 +26,7 @@ from engine.values import Counter
 Texts = Annotated[tuple[str, ...], Meta(extra={"reads": "one-or-many"})]
 Unit = Literal[
     "bytes", "KiB", "MiB", "GiB", "pages", "ns", "us", "ms", "s", "count", "one-in-n", "cores",
-    "share", "text", "bool", "list",
+    "share", "text", "bool", "list", "preset", "doublings",
 ]  # fmt: skip
 
 
@@ -119,14 +119,23 @@ class KnobSpec(_Part, frozen=True, kw_only=True):
         minimum: The least it takes; with a unit, or a number in the knob's own unit.
         maximum: The most it takes.
         choices: For text, the allowed words.
-        rounding: What the agent makes of a value.
+        presets: For unit `preset`: what each value amounts to, such as `{4: 8MiB, 5: 16MiB}`.
+        base: For unit `doublings`: what 0 amounts to; each 1 more doubles it.
+        rounding: What fits; `power-of-two` is of the knob's own unit.
+        misfit: Whether a value that does not fit is `rounded` silently or `refused` at start.
         per: Whether its memory counts once or per CPU.
+        cpus_each: For `per: cpu`: how many CPUs share one, 0 for all; a number or a placeholder.
+        unbounded: The value that means "no limit".
         reload: Overrides the profile's reload.
         live: The same setting through a door that needs no reload.
         map: The BPF map that it belongs to, where the agent has several: `map-capacity`, `map-kind`.
         in_force: A series on the metrics page that holds the value the agent works with.
         verified: Whether its effect was seen to work; else a change always asks.
         needs: What makes it useful, in words.
+        warns: What a change of it may cause, a sentence each.
+        otherwise: Other places for the same setting, in order: the first in which it is set counts, else
+            the first of all.
+        source: Where its facts were read: a file of the agent's repository, a page of its documents.
         help: What else to know.
     """
 
@@ -138,14 +147,22 @@ class KnobSpec(_Part, frozen=True, kw_only=True):
     minimum: AsWritten = None
     maximum: AsWritten = None
     choices: tuple[str, ...] = ()
-    rounding: Literal["none", "page", "power-of-two-pages"] = "none"
+    presets: dict[str, AsWritten] = {}
+    base: AsWritten = None
+    rounding: Literal["none", "page", "power-of-two", "power-of-two-pages"] = "none"
+    misfit: Literal["rounded", "refused"] = "rounded"
     per: Literal["total", "cpu"] = "total"
+    cpus_each: int | str = 1
+    unbounded: AsWritten = None
     reload: ReloadSpec | None = None
     live: KnobSpec | None = None
     map: str = ""
     in_force: str = ""
     verified: bool = True
     needs: str = ""
+    warns: Texts = ()
+    otherwise: tuple[KnobSpec, ...] = ()
+    source: str = ""
     help: str = ""
 
 
@@ -189,6 +206,22 @@ class MapSpec(_Part, frozen=True, kw_only=True):
     refused: Counter | None = None
 
 
+class Needs(_Part, frozen=True, kw_only=True):
+    """What the agent needs to run at all.
+
+    Attributes:
+        kernel: The least kernel version.
+        btf: Whether the kernel must tell its types.
+        capabilities: By name, such as `CAP_BPF`; `privileged` when nothing less is documented.
+        source: Where this was read.
+    """
+
+    kernel: str = ""
+    btf: bool = False
+    capabilities: Texts = ()
+    source: str = ""
+
+
 class Profile(_Part, frozen=True, kw_only=True):
     """An agent profile.
 
@@ -213,6 +246,9 @@ class Profile(_Part, frozen=True, kw_only=True):
         start: How it is started, running or not: by `systemd` or `command`. With it an agent that
             does not run is found too, by its configuration file.
         knobs: Its settings by their common names.
+        needs: What it needs to run.
+        verified: `live`: tried on the agent itself; `sources`: read in its sources and documents only.
+        sources: Where the facts were read that bear no source of their own.
         facts: Further facts, by name.
     """
 
@@ -231,6 +267,9 @@ class Profile(_Part, frozen=True, kw_only=True):
     reload: ReloadSpec = ReloadSpec()
     start: ReloadSpec = ReloadSpec()
     knobs: dict[str, KnobSpec] = {}
+    needs: Needs = Needs()
+    verified: Literal["live", "sources"] = "live"
+    sources: Texts = ()
     facts: dict[str, str] = {}
 
 
