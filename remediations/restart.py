@@ -58,7 +58,7 @@ class RestartPlanner(KnobPlanner[Options]):
     name = "restart"
     summary = "Start an agent that is down, within limits; or a running one anew at a chosen moment."
     knob = "restart"
-    risk = "medium"
+    risk = "low"
     kind = Options
 
     def find(self, target: Target) -> Knob | None:

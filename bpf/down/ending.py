@@ -104,10 +104,8 @@ def restarts(again: Iterable[float], seen: int, now: float, unit: Unit | None = 
 def _killed(kill: Kill, who: Who, *, told: bool) -> bool:
     if who.names and kill.comm not in who.names:
         return False
-    if kill.pid in who.pids:
-        return True
-    if any(group and group in kill.cgroup for group in who.groups):
-        return kill.at >= who.since - 1.0
+    if kill.pid in who.pids or any(group in kill.cgroup for group in who.groups):
+        return kill.at >= who.since - 1.0  # pids are used again, and cgroups too
     return not told and kill.comm in who.names and _near(kill.at, who)
 
 

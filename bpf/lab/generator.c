@@ -91,13 +91,13 @@ static unsigned long call_from_others(const struct source *source, unsigned long
 
 static void run_paced(const struct source *source, unsigned long *counter, double start, double until)
 {
+	const double most = source->per_s * MOST_BEHIND_S + source->each + 1;
 	double due = 0, now = start, next;
 
 	while (!ended && now < until) {
 		next = now_s();
 		due += (next - now) * source->per_s;
-		if (due > source->per_s * MOST_BEHIND_S + source->each)
-			due = source->per_s * MOST_BEHIND_S + source->each + 1;
+		due = due > most ? most : due;
 		if (source->each) {
 			due -= call_from_others(source, counter, (unsigned long)due);
 		} else {

@@ -149,7 +149,8 @@ def _who(
     pids |= told | ({filed[0]} if filed else set()) | ({unit.pid} if unit else set())
     groups = {process.cgroup for process in target.processes} | ({unit.name} if unit else set())
     running = looks[-1] is not None
-    since = now - ending.HORIZON_S if running else filed[1] if filed else 0.0
+    ago = (now if running or log.at is None else log.at) - ending.HORIZON_S
+    since = filed[1] if filed and not running else ago
     return ending.Who(
         names=names,
         pids=frozenset(pids - {0}),
