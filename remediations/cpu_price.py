@@ -21,7 +21,7 @@ DIAGNOSIS = "cpu-use"
 #: CPU of one sleep where it can't be told from the evidence: two context switches and a timer.
 SLEEP_S = 10e-6
 #: The most that one sleep is taken to cost.
-DEAREST_SLEEP_S = 20e-6
+DEAREST_SLEEP_S = 12e-6
 #: CPU of an ordinary event, where the work on it can't be told.
 ORDINARY_PRICE_S = 2e-6
 #: A BPF run that ends where events are left out: a few helpers and lookups.
@@ -45,6 +45,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
         sleeps: Times a second that one of its threads falls asleep.
         sleep_s: CPU of one sleep, in seconds.
         sleepers: Threads that wake for events.
+        service_s: Seconds that the reader needs for an event while it is behind; 0 when not known.
     """
 
     own: float
@@ -55,6 +56,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     sleeps: float
     sleep_s: float
     sleepers: int
+    service_s: float = 0.0
 
     @property
     def total(self) -> float:
@@ -69,7 +71,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def working(self) -> float:
         """Cores that go into the events themselves; a spinning reader hides them, so some are reckoned."""
-        reckoned = (self.events or 0.0) * ORDINARY_PRICE_S if self.spinning else 0.0
+        reckoned = (self.events or 0.0) * max(ORDINARY_PRICE_S, self.service_s) if self.spinning else 0.0
         return max(self.own - self.spinning - self.sleeping, min(reckoned, self.own))
 
     def at_rate(self, events: float) -> float:
@@ -116,6 +118,7 @@ def spent(asked: Question[Any]) -> Spent:
         sleeps=sleeps,
         sleep_s=SLEEP_S if spinning > own / 2 else min(dear, DEAREST_SLEEP_S),
         sleepers=_sleepers(asked, sleeps),
+        service_s=1 / rate if (rate := asked.number("flow.service_per_s")) else 0.0,
     )
 
 

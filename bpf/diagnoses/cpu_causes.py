@@ -146,12 +146,14 @@ def hot_program(f: Facts, b: Bill) -> Cause | None:
     if part is None or hottest is None:
         return None
     fruitful = min(1.0, f.events / hottest.runs) if f.events is not None and hottest.runs else None
+    dear = hottest.price >= ORDINARY_PRICE
+    wakes = _wakes_much(f) and not dear  # waking the reader costs time in the program as well
     optional = any(name[:15] == hottest.name[:15] for name in f.optional)
     return Cause(
         name="hot-program",
         sentence=f"the BPF program {hottest.name} takes {cores(hottest.cores)}"
         + (f": {count(hottest.runs)} runs/s of {span(hottest.price)}" if hottest.runs else ""),
-        confidence=0.95 if hottest.price >= ORDINARY_PRICE or hottest.runs >= ORDINARY_RATE else 0.6,
+        confidence=0.95 if (dear or hottest.runs >= ORDINARY_RATE) and not wakes else 0.6,
         explains=part,
         speaks_for=kept(
             f"{hottest.name} takes {share(hottest.cores / b.total)} of all that the agent costs",
@@ -166,6 +168,9 @@ def hot_program(f: Facts, b: Bill) -> Cause | None:
         speaks_against=kept(
             f"{cores(b.work)} goes into the agent's own work" if b.work >= 0.25 * b.total else "",
             "how many events it makes is unknown" if f.events is None else "",
+            "it wakes the reader for many of its events, which costs it time: let the reader rest first"
+            if wakes
+            else "",
         ),
         arithmetic=b.lines["hot-program"],
         settles="the program's time per run (bpftool prog profile), and what it does before its first test",
