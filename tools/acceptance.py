@@ -69,6 +69,13 @@ EXPECTED: dict[str, dict[str, Expected]] = {
         "allocator": of("allocator-keeps-pages", "healthy", hold="5s"),
         "cache-filling": of("cache-filling", "healthy", hold="5s"),
     },
+    "agent-down": {
+        "down-oom": of("oom-killed", "fixed", hold="5s"),
+        "down-crash-loop": of("crash-loop", "unfixed", hold="5s"),
+        "down-crashed": of("crashed", "fixed", hold="5s"),
+        "down-stopped": of("stopped-by-human", "refused", hold="5s"),
+        "down-failed-load": of("failed-load", "unfixed", hold="5s"),
+    },
     "high-cpu": {
         "busy-poll": of("busy-polling", "fixed", hold="6s"),
         "hot-program": of("hot-program", "fixed", hold="6s"),
