@@ -87,7 +87,7 @@ def walk(scene: Scene, hands: Turner) -> End | None:
         ended = refused(scene, error.problem)
     if ended is None:
         stop_if_asked(scene)
-    else:
+    elif ended[0] != "waiting":  # that is no end: the steps that are left may still come
         _last_words(steps[reached + 1 :], ended, scene)
     return ended
 

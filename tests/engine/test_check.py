@@ -4,6 +4,8 @@ import pytest
 
 from engine import catalog
 from engine.errors import DocumentError
+from engine.guarding.commands import why_not
+from engine.guarding.policy import Command
 from engine.language import check, loader
 from tests.engine.parts import GOOD, PARTS, load
 
@@ -232,3 +234,43 @@ def test_the_causes_of_cases_are_known_to_is(tmp_path):
     assert any(
         "no diagnosis before it can name 'bg' (did you mean 'big'?)" in one for one in calls(tmp_path, steps)
     )
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ("  - each: []\n    in: '[1]'\n", "there is nothing to do for each"),
+        ("  - each: [{tell: '{{ item }}'}]\n    in: 3\n", "nothing to go through in a number"),
+        ("  - each: [{tell: '{{ itm }}'}]\n    in: '[1]'\n", "did you mean 'item'?"),
+        ("  - each: [{tell: x}]\n    in: '[1]'\n  - tell: '{{ item }}'\n", "'item' is not known here"),
+        ("  - each: [{tell: x}]\n    in: '[1]'\n    as: host\n", "'host' means something else already"),
+        ("  - each: [{tell: x, id: a}, {tell: z, id: a}]\n    in: '[1]'\n", "the id 'a' is taken already"),
+        ("  - each: [{stop: failed, because: x}, {tell: z}]\n    in: '[1]'\n", "never reached"),
+        ("  - each: [{change: sampling, keep: always}]\n    in: '[1]'\n    at_once: 2\n", "'change' can't"),
+        ("  - ask: Go on?\n    answers: {by: {type: bool}}\n", "'by' means something else already"),
+        ("  - ask: Go on?\n    answers: {a: {type: text, secret: true}}\n", "an answer is recorded"),
+        ("  - ask: Go on?\n    answers: {a: {type: duration, default: x}}\n", "'x' is not a duration"),
+        ("  - ask: Go on?\n  - tell: '{{ answer.yse }}'\n", "did you mean 'yes'?"),
+        ("  - run: []\n    reads: true\n", "a command needs a program"),
+        ("  - run: [ls]\n    reads: true\n", "'ls' is no program (write its whole path"),
+        ("  - run: ['/bin/{{ inputs.pw }}']\n    reads: true\n", "is no program"),
+        ("  - run: [/bin/ls, '{{ inputs.pw }}']\n    reads: true\n", "input 'pw' is secret"),
+        ("  - run: [/bin/touch, a]\n", "needs its way back"),
+        ("  - run: [/bin/touch, a]\n    undo: [/bin/rm, a]\n", "a change without a goal can't be proven"),
+        ("  - run: [/bin/ls]\n    reads: true\n    undo: [/bin/ls]\n", "nothing to take back"),
+        ("  - run: [/bin/ls]\n    reads: true\n  - tell: '{{ output.line }}'\n", "did you mean 'lines'?"),
+    ],
+)
+def test_each_ask_and_run_are_checked(tmp_path, step, says):
+    """A typo in a step that runs once a month is found now."""
+    assert any(says in what for what in calls(tmp_path, step)), calls(tmp_path, step)
+
+
+def test_a_command_that_the_policy_does_not_allow_is_a_warning(tmp_path):
+    """The runbook may be meant for another machine."""
+    text = "runbook: good\nsteps:\n  - run: [/usr/bin/ss, '-{{ run.id }}']\n    reads: true\n"
+    listed = (Command(run="/usr/bin/ss", arguments=("-a*",), owner="x"),)
+    loaded = load(tmp_path, text)
+    found = check.check(loaded, PARTS, allows=lambda argv, reads: why_not((), argv, reads=reads))
+    assert [(one.level, "lists no command" in one.what) for one in found] == [("warning", True)]
+    assert not check.check(loaded, PARTS, allows=lambda argv, reads: why_not(listed, argv, reads=reads))

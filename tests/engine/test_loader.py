@@ -1,13 +1,15 @@
 """Runbooks from files: typed, placed, and every complaint at once."""
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import DocumentError, RunbookError, UnknownName, UsageError
-from engine.language import documents, loader
+from engine.language import check, documents, loader
+from engine.language.describe import describe
 from engine.language.model import Look, Runbook, Try
-from tests.engine.parts import GOOD, load
+from tests.engine.parts import GOOD, PARTS, load
 
 HEAD = "runbook: x\nsteps:\n"
 
@@ -200,3 +202,61 @@ def test_a_path_that_is_no_file_is_said(name):
     """A path is never mistaken for a name."""
     with pytest.raises(UsageError, match=r"is not there|is a directory"):
         loader.find(name)
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=12)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | WORDS
+    | st.sampled_from(["{{ x }}", "-rf", "1h", "look"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(
+    ["in", "as", "at_once", "limit", "when", "with", "target", "answers", "who", "expires", "reads", "undo",
+     "in_force", "cases", "id", "on_failure", "lease", "risk", "keep", "timeout"]
+)  # fmt: skip
+
+
+def steps(inner):
+    """A step of the later kinds with fields of any kind, right or wrong, and steps inside."""
+    verbs = st.sampled_from(["each", "ask", "run", "call", "decide", "look", "tell"])
+    fields = st.dictionaries(FIELDS, VALUES, max_size=4)
+    return st.builds(
+        lambda verb, value, inside, further: {verb: inside if verb == "each" else value, **further},
+        verbs, VALUES, st.lists(inner, max_size=2), fields,
+    )  # fmt: skip
+
+
+@given(found=st.lists(st.recursive(st.builds(dict, tell=WORDS), steps, max_leaves=5), max_size=4))
+@settings(max_examples=250, deadline=None)
+def test_any_step_of_any_shape_is_read_or_complained_about(tmp_path_factory, found):
+    """Whatever stands there: a document or complaints with places, both at once for check, never a crash."""
+    place = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+    place.write_text(
+        yaml.safe_dump({"runbook": "fuzz", "steps": found}, allow_unicode=True), encoding="utf-8"
+    )
+    said = check.complaints(place, PARTS)
+    assert all(line.startswith(f"{place}:") for line in said)
+    loaded, wrong = loader.parse_partly(place.read_bytes(), place)
+    assert set(wrong) <= set(said)
+    if loaded is not None:
+        list(describe(loaded.document, PARTS, place.parent))
+
+
+def test_shape_and_names_are_complained_about_in_one_go(tmp_path):
+    """Correcting one kind of mistake to be told of the next is what people hate about such tools."""
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "runbook: x\nsteps:\n  - look: event-flw\n  - tel: y\n  - look: event-flow\n    whn: a\n"
+        "  - tell: '{{ flow.in_per_sec }}'\n  - tell: '{{ sources.x }}'\n"
+    )
+    assert [line.partition(": ")[2].partition(" (")[0] for line in check.complaints(path, PARTS)] == [
+        "there is no probe named 'event-flw'",
+        "no step",
+        "unknown key 'whn'",
+        "flow has no field 'in_per_sec'",
+    ]

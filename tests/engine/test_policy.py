@@ -106,3 +106,19 @@ def test_all_rules_of_a_policy_are_asked() -> None:
         "budget",
         "proof",
     ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("{run: ss, owner: x}", "'ss' is no whole path"),
+        ("{run: /usr/../bin/ss, owner: x}", "is no whole path"),
+        ("{run: /usr/bin/ss}", "'owner' is missing"),
+        ("{run: /usr/bin/ss, owner: x, dry_run: true}", "a dry-run runs only what reads"),
+    ],
+)
+def test_a_wrong_entry_of_the_commands_is_refused(tmp_path: Path, entry: str, says: str) -> None:
+    """A list that is half obeyed is no list."""
+    with pytest.raises(DocumentError) as error:
+        policy.load(written(tmp_path, f"policy: 1\ncommands: [{entry}]\n"))
+    assert says in str(error.value)

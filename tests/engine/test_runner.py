@@ -25,6 +25,7 @@ from engine.record import (
     Told,
     Would,
 )
+from engine.reports import render
 from engine.testing import (
     FakeClock,
     FakeDiagnosis,
@@ -589,3 +590,40 @@ def test_a_goal_that_cannot_be_measured_fails_at_once() -> None:
     assert (done.head.outcome, eye.windows) == ("failed", [])
     assert "CAP_BPF" in done.head.sentence
     assert [one.fix for one in of_type(done, Told)] == ["run it as root"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Stop(id="stop", outcome="unfixed", because="no cause fits"),
+        Check(id="check", must="a cause", that="flow.dropped_per_s == 0"),
+    ],
+)
+def test_the_last_tell_is_said_also_after_an_early_end(end: Stop | Check) -> None:
+    """People are told of what needs them, above all then."""
+    lab = agent()
+    first = Tell(id="first", sentence="not this one")
+    run = rehearse(runbook(LOOK, end, first, TELL, goal=None), parts(lab), lab)
+
+    (told,) = of_type(run, Told)
+    assert (told.step, told.sentence) == ("tell", run.head.sentence)
+
+
+def test_the_last_tell_is_said_also_after_a_refusal() -> None:
+    """What can't be changed here is for people to hear."""
+    lab = agent()
+    blocked = ring(lab)
+    blocked.plan = lambda _case: Plan(remediation="ring", reason="read-only", blocked=True)  # type: ignore[method-assign]
+    run = rehearse(standard(), [flow(lab), FakeDiagnosis(VERDICT), blocked], lab)
+
+    assert run.head.outcome == "refused"
+    assert of_type(run, Told)[-1].sentence == run.head.sentence
+
+
+def test_the_outcome_is_not_shown_twice() -> None:
+    """A tell of the outcome's own sentence stands in the record, and once on the screen."""
+    lab = agent()
+    run = rehearse(standard("poll"), parts(lab), lab)
+
+    assert of_type(run, Told)[-1].repeats
+    assert render(run, "text").count(run.head.sentence[:40]) == 2  # the head, and the end of the timeline
