@@ -9,6 +9,7 @@ Not here: YAML (``engine.language.documents``), running (``engine.rehearsals.pla
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -21,12 +22,14 @@ from engine.language import documents, inputs, loader
 from engine.language.check import require
 from engine.language.documents import Document
 from engine.language.loader import LoadedRunbook
+from engine.language.model import Run, Runbook
 from engine.language.yaml_nodes import Complaints
 from engine.rehearsals.agent import agent_of
 from engine.rehearsals.expectations import judge
-from engine.rehearsals.model import Rehearsal
+from engine.rehearsals.model import Command, Rehearsal
 from engine.rehearsals.sights import Sight, SightReader
 from engine.rehearsals.stage import BEFORE
+from engine.rehearsals.steps import placed
 from engine.values import Host, KnobValue, Setting, Target
 
 #: Where the cases of the runbooks beside it are: ``rehearsals/NAME/*.yaml``.
@@ -42,6 +45,7 @@ class LoadedCase(msgspec.Struct, frozen=True, kw_only=True):
         looks: Phase → probe → successive looks.
         knobs: Present values by knob.
         available_bytes: Memory that is left on the machine.
+        runs: How commands end, by the whole command.
     """
 
     document: Rehearsal
@@ -54,6 +58,7 @@ class LoadedCase(msgspec.Struct, frozen=True, kw_only=True):
     host: Host
     available_bytes: int
     looks: dict[str, dict[str, tuple[Sight, ...]]]
+    runs: dict[str, tuple[Command, ...]] = {}
 
 
 def load(path: Path, catalog: Catalog, *, runbook: Path | None = None) -> LoadedCase:
@@ -87,14 +92,15 @@ def parse(raw: bytes, path: Path, catalog: Catalog, *, runbook: Path | None = No
         for line in error.problem.splitlines():
             complaints.add(source.place("inputs"), f"{line} ({error.fix})")
     target, knobs = agent_of(document.target, source, complaints)
-    looks = _Phases(document, source, complaints, catalog).read()
+    runs = _commands(document, source, complaints)
+    looks = _Phases(document, source, complaints, loaded.document, catalog).read()
     host, available = _machine(document, source, complaints)
     judge(document, source, complaints, loaded.document, catalog)
     if complaints:
         raise DocumentError(complaints, fix=f"correct {path}; nothing was run")
     return LoadedCase(
         document=document, source=source, path=path, runbook=loaded, inputs=given, target=target,
-        knobs=knobs, host=host, available_bytes=available, looks=looks,
+        knobs=knobs, host=host, available_bytes=available, looks=looks, runs=runs,
     )  # fmt: skip
 
 
@@ -102,20 +108,32 @@ class _Phases:
     """Reads the evidence of all phases."""
 
     def __init__(
-        self, document: Rehearsal, source: Document, complaints: Complaints, catalog: Catalog
+        self,
+        document: Rehearsal,
+        source: Document,
+        complaints: Complaints,
+        runbook: Runbook,
+        catalog: Catalog,
     ) -> None:
         self._document, self._source, self._complaints = document, source, complaints
         self._catalog = catalog
         self._reader = SightReader(source, complaints)
         self._names = _by_word(catalog)
+        self._commands = {one.changes for one in placed(runbook) if isinstance(one.step, Run)}
+
+    def _phase_of(self, change: str) -> str:
+        """The change that a phase belongs to: of a command its words as they are joined."""
+        return shlex.join(shlex.split(change)) if change in self._document.runs else change
 
     def read(self) -> dict[str, dict[str, tuple[Sight, ...]]]:
         """Phase → probe → looks."""
         found = {BEFORE: self._phase(self._document.before, "before")}
         for change, told in self._document.after.items():
-            found[change] = self._phase(told, f"after.{change}")
+            found[self._phase_of(change)] = self._phase(told, f"after.{change}")
         for section in ("after", "guards", "breaks"):
             for change in getattr(self._document, section):
+                if change in (self._document.runs if section == "after" else self._commands):
+                    continue
                 self._known("remediation", change, self._catalog.names("remediation"), f"{section}.{change}")
         return found
 
@@ -144,6 +162,25 @@ def _by_word(catalog: Catalog) -> dict[str, str]:
         if not isinstance(probe, RunbookError):
             words.setdefault(probe.short, name)
     return words | {name: name for name in catalog.names("probe")}
+
+
+def _commands(
+    document: Rehearsal, source: Document, complaints: Complaints
+) -> dict[str, tuple[Command, ...]]:
+    """How each command ends, one time after the other, by its text as it is joined from its words."""
+    found = {}
+    for text, told in document.runs.items():
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            complaints.add(source.place(f"runs.{text}"), f"no command: {error}")
+            continue
+        if not words or not words[0].startswith("/"):
+            complaints.add(source.place(f"runs.{text}"), f"{text!r} names no program by its whole path")
+            continue
+        ends = (Command(stdout=told),) if isinstance(told, str) else told
+        found[shlex.join(words)] = ends if isinstance(ends, tuple) else (ends,)
+    return found
 
 
 def _machine(document: Rehearsal, source: Document, complaints: Complaints) -> tuple[Host, int]:

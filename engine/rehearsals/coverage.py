@@ -16,15 +16,27 @@ import msgspec
 
 from engine import record
 from engine.language.loader import LoadedRunbook
-from engine.language.model import Change, Check, Decide, Look, Runbook, Stop, Tell, Wait
+from engine.language.model import (
+    Ask,
+    Change,
+    Check,
+    Decide,
+    Each,
+    Look,
+    Runbook,
+    Stop,
+    Tell,
+    Wait,
+)
+from engine.language.model import Run as RunStep
 from engine.record import Run
 from engine.rehearsals import happened
-from engine.rehearsals.steps import Placed, placed
+from engine.rehearsals.steps import Placed, own_id, placed
 
 #: Step id ("goal", or "end" for the end of the steps), and which way.
 Key = tuple[str, str]
 #: Steps after which the goal is as it was measured before them.
-_LEAVES_AS_IS = (Look, Check, Decide, Tell, Stop)
+_LEAVES_AS_IS = (Look, Check, Decide, Tell, Stop, Ask, Each)
 #: Outcomes that are said of steps that were gone through to their end.
 _GOOD = {"healthy", "fixed", "mitigated"}
 
@@ -101,8 +113,12 @@ def _ways(one: Placed) -> Iterator[tuple[str, str]]:
 
 
 def _own_ways(step: Any) -> tuple[str, ...]:  # noqa: ANN401 - any step
-    if isinstance(step, Change):
+    if isinstance(step, Change) or (isinstance(step, RunStep) and not step.reads):
         return "made", "held back"
+    if isinstance(step, Ask):
+        return "answered", "not answered in time"
+    if isinstance(step, Each):
+        return "with items", "without items"
     if isinstance(step, Check):
         return "holds", "does not hold"
     if isinstance(step, Wait) and step.until:
@@ -135,15 +151,20 @@ def _gone(runbook: Runbook, run: Run) -> Iterator[Key]:
 
 def _of(event: record.Event) -> Iterator[Key]:
     """The branch that one event tells of."""
+    step = own_id(event.step)
     if isinstance(event, record.Told):
-        yield event.step, "does not hold" if event.level == "error" else "holds"
-        yield event.step, "in vain" if event.sentence.startswith("waited in vain") else "in time"
-        if event.level == "warning" and event.sentence.endswith("; going on"):
-            yield event.step, "fails, and the run goes on"
+        yield step, "does not hold" if event.level == "error" else "holds"
+        yield step, "in vain" if event.sentence.startswith("waited in vain") else "in time"
+        if event.level == "warning" and "; going on" in event.sentence:
+            yield step, "fails, and the run goes on"
     elif isinstance(event, record.Decided):
-        yield from ((event.step, f"names {cause.name}") for cause in event.verdict.causes)
+        yield from ((step, f"names {cause.name}") for cause in event.verdict.causes)
     elif isinstance(event, record.ProbeMissed) and event.fallback:
-        yield event.step, "by a fallback"
+        yield step, "by a fallback"
+    elif isinstance(event, record.Answered):
+        yield step, "not answered in time" if event.expired else "answered"
+    elif isinstance(event, record.Listed):
+        yield step, "with items" if event.items else "without items"
 
 
 def _ended_early(runbook: Runbook, run: Run) -> bool:
@@ -152,7 +173,9 @@ def _ended_early(runbook: Runbook, run: Run) -> bool:
         return True
     taken = happened.taken(run)
     refused = {
-        event.step for event in run.events if isinstance(event, record.Told) and event.level == "error"
+        own_id(event.step)
+        for event in run.events
+        if isinstance(event, record.Told) and event.level == "error"
     }
     for one in placed(runbook):
         if isinstance(one.step, Stop) and one.step.id in taken:

@@ -18,7 +18,7 @@ from engine.catalog import Catalog
 from engine.errors import RunbookError, nearest
 from engine.guarding.amounts import in_base_units
 from engine.language.documents import Document
-from engine.language.model import Change, Decide, Runbook
+from engine.language.model import Call, Decide, Runbook
 from engine.language.yaml_nodes import Complaints
 from engine.record import Run
 from engine.rehearsals import happened
@@ -71,9 +71,13 @@ def judge(
             known(f"expect.{section}[{place}]", "step", word, steps)
     for word in document.answers:
         known(f"answers.{word}", "step or change", word, steps)
-    changes = [one.step.remediation for one in placed(runbook) if isinstance(one.step, Change)]
+    changes = [one.changes for one in placed(runbook) if one.changes]
     for place, plan in enumerate(expected.plans or ()):
         known(f"expect.plans[{place}].change", "change", plan.change, changes)
+    called = [one.step.runbook for one in placed(runbook) if isinstance(one.step, Call)]
+    for section, words in (("calls", document.calls), ("expect.calls", expected.calls)):
+        for word in words:
+            known(f"{section}.{word}", "call of", word, called)
     causes = _causes(runbook, catalog)
     for place, word in enumerate(expected.causes or ()):
         if causes is not None:
@@ -89,7 +93,9 @@ def _causes(runbook: Runbook, catalog: Catalog) -> list[str] | None:
     """Every cause that some step may name; None when that can't be known."""
     found: list[str] = []
     for one in placed(runbook):
-        if isinstance(one.step, Decide):
+        if isinstance(one.step, Decide) and one.step.cases:
+            found += [case.cause for case in one.step.cases]
+        elif isinstance(one.step, Decide):
             try:
                 found += catalog.diagnosis(one.step.diagnosis).causes
             except RunbookError:
@@ -201,6 +207,11 @@ class _Comparison:
         for place, pattern in enumerate(self._expected.tells):
             if not any(re.search(pattern, sentence) for sentence in told):
                 yield self._differs(f"tells[{place}]", f"/{pattern}/ in a sentence told", _listed(told))
+        calls = iter(happened.calls(self._run))
+        for name, outcome in self._expected.calls.items():
+            if (name, outcome) not in calls:  # in this order: the iterator goes on from here
+                seen = _listed(f"{one}: {how}" for one, how in happened.calls(self._run))
+                yield self._differs(f"calls.{name}", f"{name}: {outcome}", seen)
         missed = happened.misses(self._run)
         for place, probe in enumerate(self._expected.misses):
             if probe not in missed:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from engine import record
 from engine.record import Event, Run
+from engine.rehearsals.steps import own_id
 from engine.values import Plan
 
 
@@ -24,12 +25,14 @@ class Turn(NamedTuple):
 
 def taken(run: Run) -> set[str]:
     """Ids of the steps that were begun."""
-    return {event.step for event in run.events if isinstance(event, record.StepStarted)}
+    return {own_id(event.step) for event in run.events if isinstance(event, record.StepStarted)}
 
 
 def skipped(run: Run) -> dict[str, str]:
     """Ids of the steps that were passed over → why, the last time."""
-    return {event.step: event.because for event in run.events if isinstance(event, record.StepSkipped)}
+    return {
+        own_id(event.step): event.because for event in run.events if isinstance(event, record.StepSkipped)
+    }
 
 
 def causes(run: Run) -> tuple[str, ...] | None:
@@ -41,6 +44,11 @@ def causes(run: Run) -> tuple[str, ...] | None:
 def sentences(run: Run) -> list[str]:
     """Everything that was told to people, in order."""
     return [event.sentence for event in run.events if isinstance(event, record.Told)]
+
+
+def calls(run: Run) -> list[tuple[str, str]]:
+    """Runbooks that were called, in order, and how each ended."""
+    return [(event.runbook, event.outcome) for event in run.events if isinstance(event, record.Returned)]
 
 
 def misses(run: Run) -> dict[str, str]:
@@ -56,7 +64,7 @@ def turns(run: Run) -> list[Turn]:
         planned = run.events[start]
         assert isinstance(planned, record.Planned)  # noqa: S101 - chosen above
         following = run.events[start + 1 : end]
-        found.append(Turn(planned.step, planned.plan, _ends(planned.plan, following)))
+        found.append(Turn(own_id(planned.step), planned.plan, _ends(planned.plan, following)))
     return found
 
 

@@ -18,6 +18,7 @@ from engine.values import Risk
 Tree = Annotated[Any, Meta(extra={"reads": "tree"})]
 Written = Annotated[Any, Meta(extra={"reads": "tree-as-written"})]
 Verbatim = Annotated[str, Meta(extra={"reads": "verbatim"})]
+Outcomes = Literal["healthy", "unfixed", "refused", "failed"]
 Texts = Annotated[tuple[Verbatim, ...], Meta(extra={"reads": "one-or-many"})]
 Probes = Annotated[tuple[Name, ...], Meta(extra={"reads": "one-or-many"})]
 #: How a plan came out, as people say it.
@@ -66,6 +67,22 @@ class Machine(_Part, frozen=True, kw_only=True):
     page_bytes: Annotated[int, Meta(ge=1)] = 4096
 
 
+class Command(_Part, frozen=True, kw_only=True):
+    """How a command ends.
+
+    Attributes:
+        exit: Its exit code; negative when a signal ended it.
+        stdout: What it says.
+        stderr: What it complains of.
+        late: It takes too long, and is ended.
+    """
+
+    exit: int = 0
+    stdout: Verbatim = ""
+    stderr: Verbatim = ""
+    late: bool = False
+
+
 class PlanExpected(_Part, frozen=True, kw_only=True):
     """One plan that is expected.
 
@@ -78,7 +95,7 @@ class PlanExpected(_Part, frozen=True, kw_only=True):
         reason: A regular expression found in its reason.
     """
 
-    change: Name
+    change: Verbatim
     to: AsWritten = None
     predicts: dict[str, Tree] = {}
     ends: Ends | None = None
@@ -125,6 +142,8 @@ class Rehearsal(_Part, frozen=True, kw_only=True):
         answers: What is said when a change or an `ask` step asks: `yes` (when not told), `no`,
             `nobody`, or one of the answers of the step.
         guards: Changes that a guard denies, or asks for.
+        runs: What commands say, by the whole command: `/usr/bin/x on`; no other command is run.
+        calls: How called runbooks end that are not rehearsed with this one.
         breaks: Changes that can't be written, each with the reason.
         before: Evidence by probe; a list is of successive looks.
         after: The same by the newest change in force; only what differs.
@@ -137,9 +156,11 @@ class Rehearsal(_Part, frozen=True, kw_only=True):
     dry_run: bool = False
     target: Agent = Agent()
     host: Machine = Machine()
-    answers: dict[str, Verbatim] = {}
+    answers: dict[str, Verbatim | dict[str, Verbatim]] = {}
     guards: dict[str, Literal["deny", "ask"]] = {}
     breaks: dict[str, Verbatim] = {}
+    runs: dict[str, Verbatim | Command | tuple[Command, ...]] = {}
+    calls: dict[str, Outcomes] = {}
     before: dict[str, Tree] = {}
     after: dict[str, dict[str, Tree]] = {}
     expect: Expected

@@ -15,11 +15,12 @@ import msgspec
 
 from engine.catalog import Catalog
 from engine.clock import Cancel
-from engine.guarding.policy import Policy
 from engine.journal import Journal
 from engine.record import Run, Watcher
 from engine.rehearsals.cases import LoadedCase
+from engine.rehearsals.others import CalledRunbooks, StagedCommands, policy_for
 from engine.rehearsals.stage import Stage, StagedCatalog, StagedPeople
+from engine.rehearsals.steps import placed
 from engine.running.runner import Order, run
 from engine.running.scene import Tools
 
@@ -45,6 +46,7 @@ def play(case: LoadedCase, catalog: Catalog, watcher: Watcher | None = None) -> 
     document = case.document
     stage = Stage(case.looks, case.knobs, document.breaks)
     guards: dict[str, Literal["deny", "ask"]] = document.guards
+    called = {one.step.id: one.words for one in placed(case.runbook.document)}
     order = Order(
         runbook=case.runbook.document,
         text=case.runbook.text,
@@ -61,13 +63,16 @@ def play(case: LoadedCase, catalog: Catalog, watcher: Watcher | None = None) -> 
         tools = Tools(
             journal=journal,
             parts=StagedCatalog(catalog, stage, guards),
-            policy=Policy(),
+            policy=policy_for(case.runs),
             clock=stage.clock,
             cancel=Cancel(),
             find=lambda _ref: case.target,
-            watcher=StagedPeople(document.answers, watcher),
+            watcher=StagedPeople(document.answers, called, stage, watcher),
             by=BY,
             available_memory=lambda: case.available_bytes,
             host=case.host,
+            execute=StagedCommands(case.runs, stage),
+            unsafe=lambda _program: "",
+            runbook=CalledRunbooks(document.calls),
         )
         return Played(case=case, run=run(order, tools))

@@ -8,6 +8,7 @@ Not here: what a case tells (``engine.rehearsals.cases``), the run (``engine.reh
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -16,8 +17,10 @@ from engine.catalog import Catalog
 from engine.contracts import Probe, Remediation, Window
 from engine.errors import ChangedSince, ChangeFailed, ProbeFailed, TargetGone
 from engine.fakes import FakeClock
+from engine.record import Answerable, Asked, Event, Intended, RunHead, Watcher
 from engine.rehearsals.agent import effective
 from engine.rehearsals.sights import Sight
+from engine.rehearsals.steps import own_id
 from engine.running.scene import Silent
 from engine.values import (
     Case,
@@ -66,6 +69,7 @@ class Stage:
         self.clock = StageClock()
         self._force: list[str] = []
         self._taken: dict[tuple[str, str], int] = {}
+        self._undoes: dict[str, str] = {}  # a command → the one that it takes back
         self._lock = threading.Lock()
 
     def tells(self, probe: str) -> bool:
@@ -83,6 +87,20 @@ class Stage:
                     self._taken[phase, probe] = taken = taken + 1
                 seen = looks[min(max(taken, 1), len(looks)) - 1].over(seen)
             return seen
+
+    def learn(self, event: Event) -> None:
+        """Note which command takes which one back."""
+        if isinstance(event, Intended) and event.captured.get("undo"):
+            undo, argv = (event.captured.get(name) for name in ("undo", "argv"))
+            if isinstance(undo, list) and isinstance(argv, list):
+                self._undoes[shlex.join(map(str, undo))] = shlex.join(map(str, argv))
+
+    def ran(self, command: str) -> None:
+        """A command has done what it does: what it changes is in force, what it takes back is not."""
+        if command in self._undoes:
+            self.leave(self._undoes[command])
+        elif command in self._looks:
+            self.enter(command)
 
     def value(self, change: Change) -> Setting:
         """What a setting holds now."""
@@ -238,21 +256,60 @@ class StagedPeople(Silent):
     """Whoever is asked in a rehearsal; what happens is shown to ``also``.
 
     Args:
-        answers: By remediation, or a step's id or name: ``yes``, ``no``, ``nobody``.
+        answers: By remediation, or a step's id or name: ``yes``, ``no``, ``nobody``, ``late``, or the
+            parts of an answer.
+        called: Step id → what else the case may call the step.
+        stage: Whose clock is moved on when nobody answers in time.
         also: Another watcher, who is not asked.
     """
 
-    def __init__(self, answers: Mapping[str, str], also: Any = None) -> None:  # noqa: ANN401 - a Watcher
-        self._answers = answers
-        also = also or Silent()
-        self.begin, self.event, self.number = also.begin, also.event, also.number  # type: ignore[method-assign]
+    def __init__(
+        self,
+        answers: Mapping[str, str | dict[str, str]],
+        called: Mapping[str, tuple[str, ...]],
+        stage: Stage,
+        also: Watcher | None = None,
+    ) -> None:
+        self._answers, self._called, self._stage = answers, called, stage
+        self._also = also or Silent()
+
+    def begin(self, head: RunHead) -> None:
+        """Shown on."""
+        self._also.begin(head)
+
+    def event(self, event: Event) -> None:
+        """Shown on."""
+        self._stage.learn(event)
+        self._also.event(event)
+
+    def number(self, step: str, label: str, value: float, unit: str) -> None:
+        """Shown on."""
+        self._also.number(step, label, value, unit)
 
     def ask(self, plan: Plan, decisions: Sequence[Decision]) -> bool | None:
-        """What the case lets people say; yes when it does not tell."""
+        """What the case lets people say of a change; yes when it does not tell."""
         del decisions
-        return {"yes": True, "no": False, "nobody": None}.get(
-            self._answers.get(plan.remediation, "yes"), True
-        )
+        said = self._answers.get(plan.remediation, "yes")
+        return {"no": False, "nobody": None}.get(said, True) if isinstance(said, str) else True
+
+    def answer(self, asked: Asked, problem: str = "") -> dict[str, str] | None:
+        """What it lets people say to a question; a yes, and what is the default, when it does not tell."""
+        if problem:
+            return None  # what the case lets them say is no answer
+        words = (own_id(asked.step), *self._called.get(own_id(asked.step), ()))
+        said = next((self._answers[word] for word in words if word in self._answers), "yes")
+        if isinstance(said, dict):
+            return said
+        if said == "late" and asked.expires_at is not None:
+            self._stage.clock.reach(asked.expires_at)
+        if said in {"nobody", "late"}:
+            return None
+        return {name: said for name, spec in asked.answers.items() if _takes(spec, said)}
+
+
+def _takes(spec: Answerable, said: str) -> bool:
+    """Whether one word may be meant for this part of an answer."""
+    return spec.type == "bool" if said in {"yes", "no"} else spec.type != "bool"
 
 
 class StagedCatalog(Catalog):

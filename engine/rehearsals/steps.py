@@ -5,12 +5,14 @@ Not here: what a step does (``engine.running.steps``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.language.model import VERBS, Change, Runbook
+from engine.language.model import VERBS, Change, Run, Runbook
 
 
 class Placed(NamedTuple):
@@ -26,8 +28,17 @@ class Placed(NamedTuple):
     @property
     def words(self) -> tuple[str, ...]:
         """What a case may call it: its id, its name, and what it changes."""
-        what = (self.step.remediation,) if isinstance(self.step, Change) else ()
+        what = (self.changes,) if self.changes else ()
         return tuple(filter(None, (self.step.id, self.step.name, *what)))
+
+    @property
+    def changes(self) -> str:
+        """What it changes, as a plan names it; empty when it changes nothing."""
+        if isinstance(self.step, Change):
+            return self.step.remediation
+        if isinstance(self.step, Run) and not self.step.reads:
+            return f"run {PurePath(self.step.argv[0]).name}" if self.step.argv else "run"
+        return ""
 
     @property
     def title(self) -> str:
@@ -48,6 +59,11 @@ def _below(step: Any, path: str) -> Iterator[Placed]:  # noqa: ANN401 - any step
         for place, one in enumerate(inner if isinstance(inner, tuple) else ()):
             if isinstance(one, msgspec.Struct) and one.__struct_config__.tag in VERBS:
                 yield from _below(one, f"{path}.{info.encode_name}[{place}]")
+
+
+def own_id(step: str) -> str:
+    """The id of a step as it stands in the runbook: ``2[3].look`` of an item is ``look``."""
+    return re.sub(r"\[\d+\]$", "", re.sub(r"^.*\]\.", "", step))
 
 
 def meant(runbook: Runbook, word: str) -> list[Placed]:
