@@ -1,9 +1,8 @@
 """Where in a process's files the functions of its allocator begin.
 
-Its promise: every file of the process that defines ``malloc`` is found, whichever serves: the C
-library, an allocator that stands before it (jemalloc, tcmalloc, mimalloc), the executable itself where
-it is linked statically and has symbols. Why a process has none of them is told: Go's runtime, or no
-symbols.
+Its promise: the file whose ``malloc`` serves is found: the C library, an allocator that stands before it
+(jemalloc, tcmalloc, mimalloc), the executable itself where it is linked statically and has symbols. Why
+a process has none of them is told: Go's runtime, or no symbols.
 
 Not here: watching them (``bpf.probes.allocations``).
 Cost: 0.2 µs a symbol of each file, 10 ms for a usual process.
@@ -91,8 +90,9 @@ def allocators_of(space: AddressSpace, proc: Path = PROC) -> Found:
         offsets = symbols.offsets({*PROGRAMS, *_OPERATORS})
         if "malloc" in offsets and "free" in offsets and not mapping.module.startswith("ld-"):
             found.append(_allocator(space.pid, mapping, offsets, proc))
+    before_libc = [one for one in found if not one.name.startswith("libc")]  # they take its place
     if found:
-        return Found(allocators=tuple(found[:_MOST_FILES]), go=go)
+        return Found(allocators=tuple((before_libc or found)[:_MOST_FILES]), go=go)
     if go:
         return Found(why="it is a Go program: its runtime has an allocator of its own", go=True)
     if nameless:

@@ -25,7 +25,7 @@ import msgspec
 
 #: Blocks of a window: enough for a 95 % range (six), few enough that each holds several steps.
 _LEAST_BLOCKS, _MOST_BLOCKS = 6, 12
-#: Growth below this over a whole window is what readings of memory vary by: a few pages and tables.
+#: Growth below this over a whole window is no growth: a few pages and tables.
 NOISE_BYTES = 65536
 NOISE_SHARE = 0.002
 
@@ -59,19 +59,19 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
 
 
-def growth(points: Points, noise: float = 0.0) -> Growth | None:
+def growth(points: Points, noise: float = NOISE_BYTES) -> Growth | None:
     """The growth of (seconds, bytes) in order of time; None for fewer looks than blocks.
 
     Args:
         points: At least 7 looks.
-        noise: What single readings vary by, bytes; at least ``NOISE_BYTES`` or 0.2 % of the value.
+        noise: What readings vary by over a window, bytes; at least 0.2 % of the value.
 
     Cost: 1 ms for 300 looks.
     """
     looks = sorted(points)
     if len(looks) <= _LEAST_BLOCKS or looks[-1][0] <= looks[0][0]:
         return None
-    floor = max(noise, NOISE_BYTES, NOISE_SHARE * looks[-1][1])
+    floor = max(noise, NOISE_SHARE * looks[-1][1])
     slope, low, high = _range(_block_slopes(looks))
     middle = (looks[0][0] + looks[-1][0]) / 2
     early, late = (_mean_slope(looks, span) for span in ((looks[0][0], middle), (middle, looks[-1][0])))

@@ -29,6 +29,8 @@ _GROWTH = (
     "flat_s",
     "steps",
 )
+#: What a healthy process comes to touch, page by page, in its first minutes.
+_WARMING_UP = 256 << 10
 TOO_SHORT = "the window was too short to tell growth from noise (7 looks at least)"
 PER_S = "bytes/s"
 
@@ -87,7 +89,7 @@ def anonymous(seen: Seen) -> tuple[Readings, Growth | None]:
     splits = seen.splits()
     exact = all(split.exact for _, split in splits)
     here = "/proc/PID/smaps_rollup" if exact else "/proc/PID/status"
-    found = growth([(at, float(split.anon)) for at, split in splits], 0.0 if exact else COUNTER_NOISE)
+    found = growth([(at, float(split.anon)) for at, split in splits], _WARMING_UP if exact else COUNTER_NOISE)
     if found is None:
         return missing(TOO_SHORT, *_GROWTH), None
     values: dict[str, tuple[Scalar, str]] = {

@@ -15,7 +15,7 @@ Source: perf's uprobe events, kernel 4.17; x86-64 and arm64.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from bpf.memory.allocators import Found, allocators_of
 from bpf.memory.following import Follower, sites
 from bpf.memory.growth import growth
 from bpf.memory.outstanding import Piece, Tally, Watched, since, together
+from bpf.memory.telling import known
 from bpf.probes.allocations_fields import FIELDS
 from bpf.stacks.address_space import AddressSpace
 from bpf.stacks.naming import Naming, by_bcc
@@ -43,6 +44,7 @@ _MOST_PROCESSES = 8
 
 _FIX = "memory tells growth without it; with symbols in the executable (not stripped) this can look too"
 _FIX_GO = "look with heap-profile: the profile's `heap` names its /debug/pprof/heap"
+_GO = "it is a Go program: only what its C parts allocate is seen here"
 _PRICE = "each malloc and free of the target took a few µs longer while it was watched"
 
 
@@ -102,13 +104,14 @@ class Allocations:
             ]
             started_at = window.begin()
             refused = [follower.attach() for follower in followers]
-            watch = _Watch(followers, window)
+            watch = _Watch(followers, window, lambda: must_live(target, self._proc))
             enough = watch.go(at_most)
             for follower in followers:
                 follower.stop()
             must_live(target, self._proc)
             naming = Naming({follower.space.pid: follower.space for follower in followers}, by_bcc)
             seen = watch.seen(naming, one_in)
+        go = any(one.go for one in found.values())
         names = sorted({allocator.name for one in found.values() for allocator in one.allocators})
         return Evidence(
             probe=self.name,
@@ -116,11 +119,12 @@ class Allocations:
             target=target.name,
             started_at=started_at,
             ended_at=window.clock.now(),
-            readings=outstanding.readings(seen, ", ".join(names)),
+            readings=outstanding.readings(seen, ", ".join(names)) | {"go": known(go, "", "its files")},
             series={"outstanding": watch.series(one_in)},
             tables={"sites": outstanding.rows(seen)},
             notes=(
                 _PRICE,
+                *([f"{_GO}; fix: {_FIX_GO}"] if go else []),
                 *([_enough(seen.seconds, at_most)] if enough else []),
                 *(f"not watched: {name}: {why}" for part in refused for name, why in part.items()),
                 *naming.notes,
@@ -131,7 +135,8 @@ class Allocations:
 class _Watch:
     """The watching of one window: looks at the counts, and when to stop."""
 
-    def __init__(self, followers: list[Follower], window: Window) -> None:
+    def __init__(self, followers: list[Follower], window: Window, must_live: Callable[[], None]) -> None:
+        self._must_live = must_live
         self._followers, self._window = followers, window
         self._began = window.clock.monotonic()
         self._looks = [(self._began, window.clock.now(), self._tally())]
@@ -142,6 +147,7 @@ class _Watch:
     def go(self, at_most: int) -> bool:
         """Until the window ends, or the budget is used up: then True."""
         for at in self._window.ticks(_LOOK_EVERY_S):
+            self._must_live()
             now, tally = self._window.clock.monotonic(), self._tally()
             self._looks.append((now, at, tally))
             self._window.show("not freed", tally.followed - tally.freed, "bytes")

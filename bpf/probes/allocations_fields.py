@@ -50,6 +50,10 @@ FIELDS: dict[str, Field] = {
     "top_site_bytes_per_s": Field(help="their growth", unit="bytes/s"),
     "top_site_share": Field(help="its share of all that is not freed and old", unit="share"),
     "allocator": Field(help="whose functions were watched: file and symbols", type="text"),
+    "go": Field(
+        help="it is a Go program: only what its C parts allocate is seen here, Go's heap by heap-profile",
+        type="bool",
+    ),
     "sampled_one_in": Field(help="one of how many allocations was followed; the figures are scaled by it"),
     "watched_s": Field(help="how long it watched: less than the window when its budget ran out", unit="s"),
     "probe_hits_per_s": Field(help="probe hits, about 1.2 µs of the target each", unit="1/s"),
