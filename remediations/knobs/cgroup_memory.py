@@ -1,6 +1,7 @@
 """The memory limit of a target's cgroup, in bytes; both versions of cgroups. In force at once.
 
-Version 2 holds it in ``memory.max``, version 1 in ``memory.limit_in_bytes``. No limit reads as
+Version 2 holds it in ``memory.max``, version 1 in ``memory.limit_in_bytes``; there the limit of
+memory and swap together must be no lower, and goes up and down with it. No limit reads as
 absent. A limit is never written below what is in use: version 2 would kill for it, version 1
 would refuse.
 
@@ -40,10 +41,14 @@ class CgroupMemory:
         return KnobValue(value=limit, raw=raw, effective=limit, source=str(group.file))
 
     def capture(self, change: Change, target: Target) -> dict[str, Setting]:
-        """The limit, and the directory it stands in."""
+        """The limit, that with swap, and the directory they stand in."""
         group = self._group(change.knob, target)
         _must_hold(group, change)
-        return {"directory": str(group.directory), "limit": _limit(group)}
+        return {
+            "directory": str(group.directory),
+            "limit": _limit(group),
+            "limit_with_swap": group.limit_with_swap,
+        }
 
     def write(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> None:  # noqa: ARG002
         """Set the limit, unless that is below what is in use."""
@@ -56,12 +61,15 @@ class CgroupMemory:
                 " would kill it",
                 fix="look again: the plan is older than its growth",
             )
-        _write(group, after)
+        with_swap = captured["limit_with_swap"]
+        if isinstance(with_swap, int) and isinstance(change.before, int):
+            _put(group.swap_file, with_swap + max(0, after - change.before))
+        _put(group.file, after)
 
     def state(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> State:  # noqa: ARG002
         """A cgroup that is gone took its limit with it: ``before``."""
         group = MemoryGroup(Path(str(captured["directory"])))
-        return _state(_limit(group), change) if group.directory.is_dir() else "before"
+        return _state(group, change, captured) if group.directory.is_dir() else "before"
 
     def restore(
         self,
@@ -77,13 +85,16 @@ class CgroupMemory:
         group = MemoryGroup(Path(str(captured["directory"])))
         if not group.directory.is_dir():
             return Restored(reload=False, note=f"{group.directory} is gone, and its limit with it")
-        match _state(_limit(group), change):
+        match _state(group, change, captured):
             case "other":
                 raise _since(group, change)
             case "after":
                 before = None if captured["limit"] is None else int(str(captured["limit"]))
                 _must_fit(group, before, change)
-                _write(group, before)
+                _put(group.file, before)
+                with_swap = captured["limit_with_swap"]
+                if isinstance(with_swap, int):
+                    _put(group.swap_file, with_swap)
         return Restored(reload=False)
 
     def _group(self, knob: Knob, target: Target) -> MemoryGroup:
@@ -107,15 +118,15 @@ def _limit(group: MemoryGroup) -> int | None:
         ) from None
 
 
-def _write(group: MemoryGroup, limit: int | None) -> None:
-    none = "max" if group.file.name == "memory.max" else "-1"
+def _put(file: Path, limit: int | None) -> None:
+    none = "max" if file.name == "memory.max" else "-1"
     text = none if limit is None else str(limit)
     try:
-        group.file.write_text(text)
+        file.write_text(text)
     except OSError as error:
         raise NotChanged(
-            f"{group.file} does not take {text}: {error.strerror}",
-            fix="run as root; in version 1 memory.memsw.limit_in_bytes must be at least as large",
+            f"{file} does not take {text}: {error.strerror}",
+            fix="run as root; in version 1 no group's limit may be above its parent's (use_hierarchy)",
         ) from None
 
 
@@ -128,8 +139,12 @@ def _must_fit(group: MemoryGroup, limit: int | None, change: Change) -> None:
         )
 
 
-def _state(limit: int | None, change: Change) -> State:
-    return "before" if limit == change.before else "after" if limit == change.after else "other"
+def _state(group: MemoryGroup, change: Change, captured: Mapping[str, Setting]) -> State:
+    """By the limit; with the former one and another limit with swap it is made or undone by half."""
+    limit = _limit(group)
+    if limit == change.before:
+        return "before" if group.limit_with_swap == captured["limit_with_swap"] else "after"
+    return "after" if limit == change.after else "other"
 
 
 def _must_hold(group: MemoryGroup, change: Change) -> None:

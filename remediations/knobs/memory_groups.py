@@ -22,6 +22,7 @@ PROC = Path("/proc")
 #: cgroup v1 writes "no limit" as the largest multiple of a page below 2^63.
 _NO_LIMIT_V1 = 1 << 62
 _V2, _V1 = "memory.max", "memory.limit_in_bytes"
+_WITH_SWAP_V1 = "memory.memsw.limit_in_bytes"
 
 
 class MemoryGroup(msgspec.Struct, frozen=True):
@@ -42,10 +43,20 @@ class MemoryGroup(msgspec.Struct, frozen=True):
             OSError: It is gone, or can't be read.
             ValueError: It holds no number.
         """
-        text = self.file.read_text().strip()
-        if text == "max" or int(text) < 0 or int(text) >= _NO_LIMIT_V1:
+        return _limit(self.file)
+
+    @property
+    def swap_file(self) -> Path:
+        """The file of version 1 for memory and swap together; it may not be there."""
+        return self.directory / _WITH_SWAP_V1
+
+    @property
+    def limit_with_swap(self) -> int | None:
+        """Version 1: bytes of memory and swap together, never less than ``limit``; None for no limit."""
+        try:
+            return _limit(self.swap_file)
+        except (OSError, ValueError):
             return None
-        return int(text)
 
     @property
     def used(self) -> int:
@@ -114,6 +125,11 @@ def top_of(group: MemoryGroup, proc: Path = PROC) -> Path:
         if group.directory.is_relative_to(mount):
             return mount
     return group.directory.parent
+
+
+def _limit(file: Path) -> int | None:
+    text = file.read_text().strip()
+    return None if text == "max" or not 0 <= int(text) < _NO_LIMIT_V1 else int(text)
 
 
 def _available(proc: Path) -> int:

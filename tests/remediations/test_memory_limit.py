@@ -188,6 +188,21 @@ def test_no_limit_is_written_below_what_is_in_use(tmp_path, version):
     assert group.limit == GIB
 
 
+def test_the_limit_with_swap_goes_up_first_and_comes_back(tmp_path):
+    """Version 1 refuses a limit above it; Docker and others set both."""
+    group, hand = make_group(tmp_path / "g", "v1", 256 * MIB, 10 * MIB), CgroupMemory()
+    group.swap_file.write_text(f"{300 * MIB}\n")
+    change = to(group.directory, 256 * MIB, GIB)
+    captured = hand.capture(change, AGENT)
+    hand.write(change, AGENT, captured)
+    assert group.limit_with_swap == GIB + 44 * MIB
+    group.file.write_text(str(256 * MIB))  # an undo that was killed half-way
+    assert hand.state(change, AGENT, captured) == "after"
+    hand.restore(change, AGENT, captured)
+    assert (group.limit, group.limit_with_swap) == (256 * MIB, 300 * MIB)
+    assert hand.state(change, AGENT, captured) == "before"
+
+
 def test_what_somebody_else_set_is_left_alone(tmp_path, version):
     """Before the write and before the undo."""
     group, hand = make_group(tmp_path / "g", version, 256 * MIB, 10 * MIB), CgroupMemory()
