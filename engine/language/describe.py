@@ -105,14 +105,17 @@ def _name(step: Change | Run) -> str:
 
 
 def _asks(runbook: Runbook) -> Iterator[str]:
-    """What it asks people, and the commands that it only reads with."""
-    for step in all_steps(runbook.steps):
+    """The commands that it reads with, and what it asks people."""
+    every = list(all_steps(runbook.steps))
+    reads = [_name(step) for step in every if isinstance(step, Run) and step.reads]
+    if reads:
+        yield "\nreads with these commands, if the policy lists them"
+        yield from (f"  {name}" for name in dict.fromkeys(reads))
+    for step in every:
         if isinstance(step, Ask):
-            parts = ", ".join(step.answers) or "yes"
             yield f"\nasks {text.plain(step.who) or 'people'}: {text.plain(step.question)}"
+            parts = ", ".join(step.answers) or "yes"
             yield f"  {parts}; no answer within {_span(step.expires, runbook)} is a no"
-        elif isinstance(step, Run) and step.reads:
-            yield f"\nreads with the command\n  {_name(step)}"
 
 
 def _called(runbook: Runbook) -> list[Call]:

@@ -17,7 +17,7 @@ from engine.errors import Refused, UsageError, nearest
 from engine.journal import locks
 from engine.language import inputs, questions, scope
 from engine.language.model import Ask, Input
-from engine.record import Answerable, Answered, Asked, Run
+from engine.record import Answerable, Answered, Asked, Run, Told
 from engine.running.outcomes import End, stop_if_asked
 from engine.running.scene import Scene, Tools
 from engine.text import several
@@ -106,6 +106,8 @@ def recall(scene: Scene, run: Run) -> None:
     """What was asked and answered before this run was taken up again."""
     scene.asked = {event.step: event for event in run.events if isinstance(event, Asked)}
     scene.answers = {event.step: event for event in run.events if isinstance(event, Answered)}
+    if run.head.outcome == "waiting":  # it came to its end: nothing that was told got lost
+        scene.told = frozenset((one.step, one.sentence) for one in run.events if isinstance(one, Told))
 
 
 def typed(asked: Asked, given: Mapping[str, str]) -> dict[str, Setting]:

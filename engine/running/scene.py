@@ -131,6 +131,7 @@ class Scene:
         item: The item of each ``each`` that the run is within, by its name.
         lists: Step id → what an earlier process of this run went through there.
         asked, answers: Step id → the question that is open there, the answer that was given there.
+        told: (Step id, sentence) of what people were told before this run waited for them.
         holds: Refs of the targets that this run, or one above it, has locked.
     """
 
@@ -160,6 +161,7 @@ class Scene:
     lists: dict[str, Listed] = field(default_factory=dict)
     asked: dict[str, Asked] = field(default_factory=dict)
     answers: dict[str, Answered] = field(default_factory=dict)
+    told: frozenset[tuple[str, str]] = frozenset()
     holds: frozenset[str] = frozenset()
     _watched: bool = True
 

@@ -1,6 +1,7 @@
 """Telling people, within a run: into the record, and through the notifiers.
 
-One promise: a notifier that is slow or broken is noted and never holds up a run.
+One promise: a notifier that is slow or broken is noted and never holds up a run; what people were
+told before a run waited for them is not told again.
 
 Not here: notifiers themselves (entry points), reports (``engine.reports``).
 """
@@ -22,6 +23,8 @@ PATIENCE_S = 5.0
 def tell(scene: Scene, step: Tell, outcome: End) -> None:
     """Write a step's sentence down and send it to the notifiers (all, or those named)."""
     sentence = scene.words(step.sentence, outcome)
+    if (step.id, sentence) in scene.told:
+        return
     scene.record(Told(at=scene.now, step=step.id, sentence=sentence, repeats=sentence == outcome[1]))
     if scene.head.dry_run:
         return

@@ -21,6 +21,7 @@ from tests.engine.test_calling import book
 TEXT = """\
 runbook: ask-first
 steps:
+  - tell: before
   - ask: Is a maintenance window open on {{ target.name }}?
     answers:
       open: {type: bool, help: Whether it is open.}
@@ -56,7 +57,7 @@ def test_an_answer_at_the_terminal_is_typed_and_read(tmp_path: Path) -> None:
 
     assert watcher.questions == ["Is a maintenance window open on fake?"]
     assert of_type(done, Answered)[0].values == {"open": True, "until": 1200.0}
-    assert (lab.settings["ring"], told(done)) == (4, ["true true"])
+    assert (lab.settings["ring"], told(done)) == (4, ["before", "true true"])
 
 
 def test_the_question_is_on_disk_before_anybody_is_asked(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_an_expired_question_is_a_no(tmp_path: Path) -> None:
     after = resume.resume("last", tools(tmp_path, lab, clock=clock), {"open": "yes"})
 
     assert of_type(after, Answered)[0].expired
-    assert (after.head.outcome, lab.writes, told(after)) == ("healthy", [], ["false false"])
+    assert (after.head.outcome, lab.writes, told(after)) == ("healthy", [], ["before", "false false"])
 
 
 def test_an_answer_that_took_too_long_is_a_no(tmp_path: Path) -> None:
@@ -172,6 +173,7 @@ def test_a_called_runs_question_is_answered_through_its_caller(tmp_path: Path) -
 
     assert (after.head.outcome, lab.settings["ring"]) == ("mitigated", 4)
     assert told(after) == ["mitigated"]
+    assert told(after.called[0]).count("before") == 1, "people are not told twice"
 
 
 def test_an_answer_to_nothing_is_refused(tmp_path: Path) -> None:

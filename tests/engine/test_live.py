@@ -6,6 +6,7 @@ import pty
 import signal
 import threading
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -118,6 +119,39 @@ def test_only_a_plain_yes_is_a_yes(typed, meant):
         os.write(ours, typed.encode())
         assert read_answer(terminal) is meant
     os.close(ours)
+
+
+QUESTION = record.Asked(
+    at=0.0,
+    question="May it be restarted?",
+    answers={"yes": record.Answerable(type="bool"), "why": record.Answerable(type="text", default="none")},
+    who="the platform team",
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("y\nfor fun\n", {"yes": "y", "why": "for fun"}), ("\n\n", {"yes": "", "why": ""}), ("y\n\4", None)],
+)
+def test_a_question_is_asked_part_by_part(typed, said):
+    """Half an answer is none: the terminal went away in the middle of it."""
+    ours, theirs = pty.openpty()
+    os.write(ours, typed.encode())
+    out = Terminal()
+    with os.fdopen(theirs, "r") as source:
+        assert Screen(out, source).answer(QUESTION, "that was no answer") == said
+    os.close(ours)
+    for words in ("May it be restarted?", "the platform team", "that was no answer", "[y/N]"):
+        assert words in out.getvalue()
+
+
+def test_a_question_that_expires_while_it_is_asked_has_no_answer():
+    """Nobody sits there: the run must not wait for ever."""
+    reads, writes = os.pipe()
+    with os.fdopen(reads, "r") as source:
+        late = msgspec.structs.replace(QUESTION, expires_at=1.0)
+        assert Screen(Terminal(), source).answer(late) is None
+    os.close(writes)
 
 
 def test_a_closed_terminal_is_no_answer():
