@@ -125,7 +125,9 @@ def _runs(f: Facts) -> tuple[float, float, tuple[str, ...]]:
 
 
 def _fruitful(f: Facts, program: Program) -> float:
-    """The share of a program's runs that may have made an event: one run makes one at most."""
-    if f.events is None or not program.runs:
+    """The share of a program's runs that made an event: one at most each; half the bound when unknown."""
+    if not program.runs:
         return 0.0
+    if f.events is None:
+        return 0.5 * min(1.0, (f.events_at_most or 0.0) / program.runs)
     return min(1.0, f.events / program.runs)

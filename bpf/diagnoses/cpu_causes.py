@@ -32,7 +32,7 @@ def busy_polling(f: Facts, b: Bill) -> Cause | None:
     if f.spin is None or part is None:
         return None
     suspected = f.spin_from != "reader-work"
-    arrive = f"{count(f.events)} events/s arrive" if f.events is not None else "hardly any event arrives"
+    arrive = f"{count(f.events)} events/s arrive" if f.events is not None else "how many arrive is unknown"
     return Cause(
         name="busy-polling",
         sentence=f"{cores(b.spinning)} goes into asking for events while there are none; {arrive}",
@@ -147,13 +147,14 @@ def hot_program(f: Facts, b: Bill) -> Cause | None:
         return None
     fruitful = min(1.0, f.events / hottest.runs) if f.events is not None and hottest.runs else None
     dear = hottest.price >= ORDINARY_PRICE
+    unsure = f.events is None and (f.events_at_most or ORDINARY_RATE) >= ORDINARY_RATE and not dear
     wakes = _wakes_much(f) and not dear  # waking the reader costs time in the program as well
     optional = any(name[:15] == hottest.name[:15] for name in f.optional)
     return Cause(
         name="hot-program",
         sentence=f"the BPF program {hottest.name} takes {cores(hottest.cores)}"
         + (f": {count(hottest.runs)} runs/s of {span(hottest.price)}" if hottest.runs else ""),
-        confidence=0.95 if (dear or hottest.runs >= ORDINARY_RATE) and not wakes else 0.6,
+        confidence=0.5 if unsure else 0.95 if (dear or hottest.runs >= ORDINARY_RATE) and not wakes else 0.6,
         explains=part,
         speaks_for=kept(
             f"{hottest.name} takes {share(hottest.cores / b.total)} of all that the agent costs",

@@ -16,6 +16,8 @@ from engine.values import Case, Evidence, Scalar
 MOSTLY = 0.5
 #: From this share of a core on a thread never rests.
 WHOLE_CORE = 0.85
+#: Bytes of a record in a ring at least: its header of 8, and 8 more.
+SMALLEST_RECORD = 16.0
 #: The most CPU that one sleep and its wake-up are taken to cost, in seconds.
 DEAREST_SLEEP_S = 20e-6
 
@@ -97,7 +99,7 @@ def facts_of(case: Case) -> Facts:
         bpf=case.number("cost.cpu_cores") if "cost" in case.evidence else _sampled(case, "bpf_share"),
         programs=_programs(case),
         events=events,
-        events_at_most=case.number("cost.runs_per_s") if events is None else None,
+        events_at_most=_at_most(case) if events is None else None,
         dropped=case.number("flow.dropped_per_s"),
         spin=spin,
         spin_from=spin_from,
@@ -144,6 +146,13 @@ def _spin(case: Case, own: float | None, events: float | None) -> tuple[float | 
     if needed > MOSTLY or asleep > MOSTLY or case.number("flow.dropped_per_s"):
         return None, ""
     return min(own, thread) - needed, "event-flow"
+
+
+def _at_most(case: Case) -> float | None:
+    """The most events that can arrive: one for each run, and none smaller than a ring's smallest record."""
+    size = case.number("flow.bytes_in_per_s")
+    bounds = (case.number("cost.runs_per_s"), size / SMALLEST_RECORD if size is not None else None)
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def _first(case: Case, *paths: str) -> float | None:

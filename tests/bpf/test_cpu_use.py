@@ -53,7 +53,11 @@ def case(
     seen = {
         "process": evidence("process", PROCESS | (process or {})),
         "flow": evidence("flow", FLOW | (flow or {})),
-        "cost": evidence("cost", {"cpu_cores": cores, "runs_per_s": 10_000.0}, programs=tuple(programs)),
+        "cost": evidence(
+            "cost",
+            {"cpu_cores": cores, "runs_per_s": sum(row["runs_per_s"] for row in programs)},
+            programs=tuple(programs),
+        ),
         "work": evidence("work", WORK | (work or {})),
         "profile": evidence(
             "profile",
@@ -227,6 +231,15 @@ def test_an_unknown_rate_can_still_be_bounded_by_the_runs_of_the_programs():
     """A program makes one event a run at most: 10,000 runs/s can't be a storm."""
     verdict = decide(process={"cpu_cores": 0.5}, flow={"in_per_s": None})
     assert [cause.name for cause in verdict.causes] == ["inefficient-processing"]
+
+
+def test_bytes_bound_an_unknown_rate():
+    """300,000 runs/s and 400 KB/s of records: at most 25,000 events/s, so the program runs for nothing."""
+    seen = {"in_per_s": None, "bytes_in_per_s": 400_000.0}
+    few = decide(programs=(program(runs=300_000.0, price_us=0.7),), flow=seen).causes[0]
+    assert few.name == "hot-program"
+    many = decide(programs=(program(runs=300_000.0, price_us=0.7),), flow=seen | {"bytes_in_per_s": 2e7})
+    assert all(cause.confidence <= 0.5 for cause in many.causes)
 
 
 def test_hardly_any_cpu_and_unknown_cpu_name_no_cause():
