@@ -19,7 +19,7 @@ from bpf.system.kmsg import Line
 
 _FAULT = re.compile(
     r"^(?:traps: )?(?P<comm>\S.{0,15}?)\[(?P<tid>\d+)\]:? (?P<what>segfault|general protection"
-    r"|trap [a-z0-9 ]+?|unhandled exception|bad frame)\b"
+    r"|trap invalid opcode|trap divide error|trap \w+|unhandled exception|bad frame)\b"
 )
 _FATAL = re.compile(r"^(?:(?P<comm>\S.{0,15}?): )?potentially unexpected fatal signal (?P<number>\d+)")
 _FILE = re.compile(r" in (?P<file>[^\[\s]+)\[")

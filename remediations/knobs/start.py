@@ -10,6 +10,7 @@ Not here: reloading an agent that works (``reload``).
 from __future__ import annotations
 
 import subprocess
+import tempfile
 
 from engine.contracts import Clock
 from engine.errors import ChangeFailed
@@ -82,14 +83,17 @@ def _command(start: Reload) -> tuple[str, ...]:
 
 def _run(argv: tuple[str, ...], timeout_s: float, target: Target) -> None:
     again = f"see why, then by hand: {' '.join(argv)}"
-    try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ChangeFailed(f"{target.name} can't be started: {error}", fix=again) from None
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise ChangeFailed(
-            f"{' '.join(argv)} ended with {done.returncode}: {said[-1] if said else 'no message'}", fix=again
-        )
+    with tempfile.TemporaryFile() as output:  # no pipe: an agent that keeps it open would hold us up
+        try:
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=timeout_s, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ChangeFailed(f"{target.name} can't be started: {error}", fix=again) from None
+        if not done.returncode:
+            return
+        output.seek(0)
+        said = output.read().decode(errors="replace").strip().splitlines()
+    raise ChangeFailed(
+        f"{' '.join(argv)} ended with {done.returncode}: {said[-1] if said else 'no message'}", fix=again
+    )
