@@ -91,6 +91,7 @@ def facts_of(case: Case) -> Facts:
     """Take the numbers from the evidence; what no probe saw is None."""
     own = case.number("process.cpu_cores")
     events = _first(case, "flow.in_per_s", "work.events_per_s")
+    events = _of_bytes(case) if events is None else events
     functions = _functions(case.evidence.get("profile"))
     spin, spin_from = _spin(case, own, events)
     in_ring = case.number("sources.ring_share")
@@ -146,6 +147,12 @@ def _spin(case: Case, own: float | None, events: float | None) -> tuple[float | 
     if needed > MOSTLY or asleep > MOSTLY or case.number("flow.dropped_per_s"):
         return None, ""
     return min(own, thread) - needed, "event-flow"
+
+
+def _of_bytes(case: Case) -> float | None:
+    """Events by the bytes that go into the ring and the size of the records seen there."""
+    written, size = case.number("flow.bytes_in_per_s"), case.number("sources.record_bytes")
+    return written / size if written is not None and size else None
 
 
 def _at_most(case: Case) -> float | None:

@@ -1,7 +1,8 @@
-"""Whose records lie in a ring: a sample of them, read where they lie.
+"""Whose records lie in a ring, and how large they are: a sample of them, read where they lie.
 
 The agent's own filters have passed here, so this is what really reaches it; counting at its attach
-point can't tell. Needs to know where in a record the process id stands (``pid_at`` of a profile).
+point can't tell. Whose they are needs to know where in a record the process id stands (``pid_at`` of a
+profile); their size stands in the header of each.
 
 Reads memory only (the ring's data pages, mapped read-only) and can't disturb the agent. A record
 that was overwritten meanwhile is left out: the producer's position is read again afterwards.
@@ -17,6 +18,7 @@ import os
 import struct
 from collections import Counter
 from types import TracebackType
+from typing import NamedTuple
 
 from bpf.libbpf import map_fd_by_id
 from bpf.objects.ringbuf import HEADER_BYTES, RingWatch, record_bytes
@@ -28,14 +30,26 @@ _BUSY, _DISCARDED = 1 << 31, 1 << 30  # linux/bpf.h
 MOST = 64
 
 
-class RingRecords:
-    """Process ids in the records of one ring, weighted by the bytes that each look stands for."""
+class Record(NamedTuple):
+    """One record: where it begins, its bytes in the ring, and whose it is."""
 
-    def __init__(self, map_id: int, pid_at: int) -> None:
+    place: int
+    size: int
+    pid: int | None
+
+
+class RingRecords:
+    """Sizes of the records of one ring, and their process ids, weighted by the bytes each look stands for.
+
+    Attributes:
+        records: How many were read.
+    """
+
+    def __init__(self, map_id: int, pid_at: int | None) -> None:
         self._watch = RingWatch(map_id)
         self._pid_at = pid_at
         self._weights: Counter[int] = Counter()
-        self.records = 0
+        self.records = self._bytes = 0
         fd = map_fd_by_id(map_id)
         try:
             # The data pages follow the two position pages, twice over: no record is ever split.
@@ -64,13 +78,20 @@ class RingRecords:
         start = self._from if self._from >= producer - self._watch.size else consumer
         seen, at = self._walk(start, producer)
         overwritten_to = self._watch.positions()[1] - self._watch.size
-        pids = [pid for place, pid in seen if place >= overwritten_to]
+        kept = [record for record in seen if record.place >= overwritten_to]
+        pids = [record.pid for record in kept if record.pid is not None]
         arrived, self._counted = producer - self._counted, producer
         for pid in pids:
             self._weights[pid] += max(1, arrived // len(pids))
-        self.records += len(pids)
+        self.records += len(kept)
+        self._bytes += sum(record.size for record in kept)
         # Only where a record begins can the next look begin: where the reader is, or where we ended.
         self._from = max(consumer, at)
+
+    @property
+    def mean_bytes(self) -> float | None:
+        """Bytes that a record takes in the ring, its header included; None when none was seen."""
+        return self._bytes / self.records if self.records else None
 
     def shares(self) -> dict[int, float]:
         """Share of the records by process id, the greatest first; empty when none were seen."""
@@ -82,9 +103,9 @@ class RingRecords:
         self._watch.close()
         self._data.close()
 
-    def _walk(self, at: int, producer: int) -> tuple[list[tuple[int, int]], int]:
-        """Place and process id of up to ``MOST`` finished records from ``at`` on; and where it ended."""
-        found: list[tuple[int, int]] = []
+    def _walk(self, at: int, producer: int) -> tuple[list[Record], int]:
+        """Up to ``MOST`` finished records from ``at`` on; and where it ended."""
+        found: list[Record] = []
         mask, at = self._watch.size - 1, max(at, 0)
         while at < producer and len(found) < MOST:
             place = at & mask
@@ -94,7 +115,14 @@ class RingRecords:
             payload = length & ~_DISCARDED
             if payload > self._watch.size:  # overwritten: no header any more
                 break
-            if not length & _DISCARDED and payload >= self._pid_at + _PID.size:
-                found.append((at, *_PID.unpack_from(self._data, place + HEADER_BYTES + self._pid_at)))
-            at += record_bytes(payload)
+            size = record_bytes(payload)
+            if not length & _DISCARDED:
+                found.append(Record(at, size, self._pid(place + HEADER_BYTES, payload)))
+            at += size
         return found, at
+
+    def _pid(self, place: int, payload: int) -> int | None:
+        """The process id of the record at ``place``; None where it is not known to hold one."""
+        if self._pid_at is None or payload < self._pid_at + _PID.size:
+            return None
+        return int(_PID.unpack_from(self._data, place + self._pid_at)[0])

@@ -35,6 +35,7 @@ _TALLY = struct.Struct("=QI16sI")  # struct tally, one per possible CPU
 _POINTS = {"sys_enter": 1, "sys_exit": 2}
 _NO_CALL = 0xFFFFFFFF
 _WANTED_WORDS = 16
+_WHOSE = ("ring_comm", "ring_pid", "ring_share")
 _MOST_PLACES = 6
 #: Sources counted at one place, and what their table may take on a machine with many CPUs.
 _MOST_SOURCES, _MOST_BYTES = 16384, 16 << 20
@@ -135,6 +136,7 @@ class EventSources:
         "ring_comm": Field(help="name of the process whose records are most in the ring", type="text"),
         "ring_pid": Field(help="its pid"),
         "ring_share": Field(help="its share of the records in the ring", unit="share"),
+        "record_bytes": Field(help="mean size of a record in the ring, header included", unit="bytes"),
     }
     options: Mapping[str, str] = {}
     needs_target = True
@@ -227,9 +229,7 @@ def _attached(places: Places, stack: ExitStack) -> tuple[list[Counter], dict[str
 
 
 def _rings(target: Target, stack: ExitStack) -> list[RingRecords]:
-    """The target's rings, when it is known where a record holds its process; closed by the stack."""
-    if target.pid_at is None:
-        return []
+    """The target's rings; closed by the stack."""
     found = []
     for map_id in target.rings:
         with suppress(BpfError, OSError):  # a perf buffer, or a ring that a reload has just replaced
@@ -241,16 +241,16 @@ def _in_rings(rings: list[RingRecords], comms: Mapping[int, str], proc: Path) ->
     """Whose records are most in the fullest-sampled ring."""
     ring = max(rings, key=lambda one: one.records, default=None)
     shares = ring.shares() if ring else {}
-    if ring is None or not shares:
-        why = (
-            "no record came in the window"
-            if rings
-            else "the profile does not tell where a record holds its pid"
-        )
-        return {name: Reading(missing=why) for name in ("ring_comm", "ring_pid", "ring_share")}
-    pid, share = next(iter(shares.items()))
+    if ring is None or ring.mean_bytes is None:
+        why = "no record came in the window" if rings else "it has no ring buffer that can be read"
+        return {name: Reading(missing=why) for name in (*_WHOSE, "record_bytes")}
     source = f"{ring.records} records in the ring"
-    return {
+    size = {"record_bytes": Reading(value=ring.mean_bytes, unit="bytes", source=source)}
+    if not shares:
+        why = "the profile does not tell where a record holds its pid"
+        return size | {name: Reading(missing=why) for name in _WHOSE}
+    pid, share = next(iter(shares.items()))
+    return size | {
         "ring_comm": Reading(value=_comm(pid, proc) or comms.get(pid, ""), source=source),
         "ring_pid": Reading(value=pid, source=source),
         "ring_share": Reading(value=share, unit="share", source=source),

@@ -233,6 +233,15 @@ def test_an_unknown_rate_can_still_be_bounded_by_the_runs_of_the_programs():
     assert [cause.name for cause in verdict.causes] == ["inefficient-processing"]
 
 
+def test_the_size_of_the_records_in_the_ring_tells_an_unknown_rate():
+    """Tools without a profile: 10.8 MB/s of 72 bytes each are 150,000 events/s."""
+    flow = {"in_per_s": None, "bytes_in_per_s": 10_800_000.0}
+    sources = {"record_bytes": 72.0, "top_comm": "web", "top_share": 0.2}
+    cause = decide(**STORM | {"flow": flow}, sources=sources).causes[0]
+    assert cause.name == "too-many-events"
+    assert "150,000 events/s" in cause.sentence
+
+
 def test_bytes_bound_an_unknown_rate():
     """300,000 runs/s and 400 KB/s of records: at most 25,000 events/s, so the program runs for nothing."""
     seen = {"in_per_s": None, "bytes_in_per_s": 400_000.0}
