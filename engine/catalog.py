@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any, cast
 
 from engine import contracts, entry_points
@@ -81,8 +82,16 @@ class Catalog:
 
     def read_inventory(self) -> Inventory | None:
         """All BPF objects of the machine; None when nothing installed can read them."""
+        reader = self.inventory_reader()
+        if reader is None:
+            return None
+        with closing(reader):
+            return reader.read()
+
+    def inventory_reader(self) -> contracts.InventoryReader | None:
+        """A reader for repeated reads; None when nothing installed can read them. Close it."""
         for name in self.names("inventory"):
-            return cast(contracts.ReadInventory, self.load("inventory", name))()
+            return cast(contracts.InventoryReader, self.load("inventory", name)())
         return None
 
     def part(self, kind: str, name: str) -> Any:  # noqa: ANN401 - the callers above say which

@@ -258,8 +258,15 @@ class Notifier(Protocol):
         """Send; errors are the engine's to note, never to stop for."""
 
 
-#: Group ``runbook.inventory``: reads all BPF objects of the machine with their owners.
-ReadInventory = Callable[[], Inventory]
+class InventoryReader(Protocol):
+    """Reads all BPF objects of the machine with their owners. Group ``runbook.inventory``."""
+
+    def read(self) -> Inventory:
+        """Everything now; the second read of one reader may be far cheaper than the first."""
+
+    def close(self) -> None:
+        """Let go of what it keeps between reads."""
+
 
 #: Group ``runbook.targets``, under the scheme of its refs (``k8s``): the target behind ``k8s:…``, which is
 #: no process of this host. Its ``ref`` finds it again. Raises ``TargetNotFound`` when there is none.

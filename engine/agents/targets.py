@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from engine import catalog
@@ -165,6 +166,23 @@ def on_this_host() -> Finder:
     known, complaints = profiles.load_all()
     parts = catalog.installed()
     return Finder(known, parts.read_inventory, elsewhere=_elsewhere, notes=complaints)
+
+
+@contextmanager
+def followed_on_this_host() -> Iterator[Finder]:
+    """As ``on_this_host``, for looking again and again: what reads BPF objects is kept open.
+
+    Raises:
+        RunbookError: BPF objects can't be listed.
+    """
+    known, complaints = profiles.load_all()
+    reader = catalog.installed().inventory_reader()
+    try:
+        read = reader.read if reader else lambda: None
+        yield Finder(known, read, elsewhere=_elsewhere, notes=complaints)
+    finally:
+        if reader:
+            reader.close()
 
 
 def _elsewhere(name: str) -> FindTarget | None:

@@ -36,7 +36,10 @@ def exporter(
     cancel = Cancel()
     clock = SystemClock(cancel)
     meters = gathering.installed(catalog.installed(), thorough=statistics)
-    with gathering.Gatherer(targets.on_this_host(), meters, clock, target) as gatherer:
+    with (
+        targets.followed_on_this_host() as finder,
+        gathering.Gatherer(finder, meters, clock, target) as gatherer,
+    ):
         if once:
             typer.echo(exposition.text(gatherer), nl=False)
             return

@@ -42,7 +42,8 @@ def top(  # noqa: PLR0913, PLR0917 - each is an option
     clock = SystemClock(cancel)
     meters = gathering.installed(catalog.installed(), thorough=True)
     with (
-        gathering.Gatherer(targets.on_this_host(), meters, clock, target) as gatherer,
+        targets.followed_on_this_host() as finder,
+        gathering.Gatherer(finder, meters, clock, target) as gatherer,
         stop_on_signals(cancel),
     ):
         following = _Following(gatherer)
