@@ -18,7 +18,8 @@ class Movement(NamedTuple):
     Attributes:
         came, went: Keys that appeared and disappeared from one look to the next.
         first_seen: Keys that no earlier look of the window had seen.
-        used: Entries whose value changed from one look to the next.
+        used: Entries whose value changed from one look to the next; one that is used twice in between counts
+            once.
         used_share: Share of the entries, there at the first and the last look, whose value changed.
         seen: Different keys in the whole window.
         looks: How many looks told it.

@@ -30,8 +30,8 @@ _ADDRESS = re.compile(r"addr|(^|_)(ip|ip4|ip6|ipv4|ipv6|sport|dport|port)($|_)|t
 _SAMPLED = 64
 #: Sampling needs so many different numbers, and this share of them alive.
 _FEWEST, _ALIVE = 5, 0.2
-#: How many times as often as by chance the numbers must be alive.
-_BEYOND_CHANCE = 8.0
+#: How many times as often as by chance the numbers must be alive; or nearly all of them.
+_BEYOND_CHANCE, _NEARLY_ALL = 4.0, 0.9
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,8 +146,8 @@ def of_sample(keys: Collection[bytes], pids: Collection[int], *, highest: int) -
     """By the numbers that stand in the keys; None when they do not look like processes.
 
     Four-byte places are tried, which finds both halves of a ``pid_tgid`` too. At one, all numbers must
-    be possible process ids, at least five different ones, a fifth of them alive, and eight times as
-    many as of numbers taken by chance: a full table of small numbers would pass otherwise.
+    be possible process ids, at least five different ones, a fifth of them alive, and four times as
+    many as of numbers taken by chance (or nearly all): a full table of small numbers would pass otherwise.
 
     Args:
         keys: Some of the map's keys, all of one size.
@@ -182,4 +182,5 @@ def _likeness(numbers: Iterable[int], alive: frozenset[int], highest: int) -> fl
     share = len(numbers & alive) / len(numbers)
     low, high = min(numbers), max(numbers)
     by_chance = sum(low <= pid <= high for pid in alive) / (high - low + 1)
-    return share if share >= _ALIVE and share >= _BEYOND_CHANCE * by_chance else None
+    needed = min(_NEARLY_ALL, _BEYOND_CHANCE * by_chance)
+    return share if share >= max(_ALIVE, needed) else None

@@ -12,6 +12,7 @@ Not here: why it is full (``bpf.diagnoses.map_pressure``), deleting anything (``
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 
 from bpf.libbpf import BpfError, usable
 from bpf.mapping import filling, memory, soonest
@@ -68,7 +69,8 @@ class MapFill:
             watch = Watch(chosen, facts_of(chosen, known), at_most)
             refusals = Refusals(target, known)
             started_at = window.begin()
-            for at in window.ticks(max(_EVERY_S, window.seconds / _LOOKS)):
+            every = min(max(_EVERY_S, window.seconds / _LOOKS), window.seconds / 3)
+            for at in chain((started_at,), window.ticks(every)):
                 _look(watch, at, window, filled, target, at_most)
                 refusals.take(window.clock.monotonic())
             seconds = window.clock.monotonic() - counted_at
