@@ -110,13 +110,16 @@ class MemoryLimit(KnobChange):
 def _raise(name: str, asked: Question[Options], limit: float, used: float, room: float) -> Plan:
     growth, horizon = _growth(asked), asked.options.horizon
     killed = asked.number("memory.oom_kills_in_window") or asked.number("unit.oom_killed")
-    wanted = used + growth * horizon * _SPARE
+    wanted = used + min(growth * horizon, _until_full(asked)) * _SPARE
     if killed:
         wanted = max(wanted, _AFTER_A_KILL * limit)
     if wanted <= limit:
         nothing(
             f"the limit of {say_bytes(limit)} lasts {_lasting(limit - used, growth)}, and"
             f" {say_seconds(horizon)} are asked for"
+            if growth * horizon <= _until_full(asked)
+            else f"its map {asked.case.text('maps.name')} takes {say_bytes(_until_full(asked))} more until it is"
+            f" full, and {say_bytes(limit - used)} are left of its limit"
         )
     most = _most(asked, used, room)
     after = _whole(wanted, asked)
@@ -226,6 +229,17 @@ def _growth(asked: Question[Options], *, needed: bool = True) -> float:
     if not known and needed:
         asked.need("memory.slope_bytes_per_s")
     return max(0.0, sum(known))
+
+
+def _until_full(asked: Question[Options]) -> float:
+    """What is still to come where only one map grows, which ends when it is full; else without end."""
+    name, each = asked.case.text("maps.name"), asked.number("maps.entry_bytes")
+    most, entries = asked.number("maps.max_entries"), asked.number("maps.entries")
+    alone = asked.number("memory.growing") == 0 and asked.number("memory.map_growing") == 1
+    top = asked.case.text("memory.top_map") or ""
+    if not alone or not name or not each or most is None or entries is None or not top.startswith(name):
+        return math.inf
+    return max(0.0, most - entries) * each
 
 
 def _most(asked: Question[Options], used: float, room: float) -> float:

@@ -2,6 +2,7 @@
 
 import subprocess
 
+import msgspec
 import pytest
 
 from engine.errors import ChangedSince, ChangeFailed
@@ -87,6 +88,30 @@ def test_other_processes_in_the_group_make_its_own_growth_count():
     """A shared group's growth is not the agent's: its memory and its maps' are."""
     (change,) = plan(others=3, horizon=1800.0).changes
     assert change.after < 100 * MIB + 0.8e6 * 1800 * 1.5
+
+
+@pytest.mark.parametrize(("most", "raised"), [(200_000, False), (2_000_000, True)])
+def test_a_map_that_ends_when_it_is_full_needs_no_more_than_that(most, raised):
+    """It grows fast, and still fits below the limit when it is full; or not."""
+    memory = {"growing": False, "map_growing": True, "top_map": "payloads (7)"}
+    given = case(horizon=86_400.0, seen=memory)
+    maps = {"name": "payloads", "entries": 100_000, "max_entries": most, "entry_bytes": 2000}
+    seen = Evidence(
+        probe="map-fill",
+        short="maps",
+        target="agent",
+        started_at=0,
+        ended_at=10,
+        readings={name: Reading(value=value) for name, value in maps.items()},
+    )
+    made = MemoryLimitPlanner().plan(
+        msgspec.structs.replace(given, evidence={**given.evidence, "maps": seen})
+    )
+    assert bool(made.changes) == raised
+    if raised:
+        assert made.changes[0].after < 6 * GIB
+    else:
+        assert "until it is full" in made.reason
 
 
 def test_a_killed_agent_gets_half_as_much_again():
