@@ -4,7 +4,7 @@ Its promise: the process is as before once ``stop`` returns (or we end, however)
 afterwards, as often as wanted.
 
 Not here: how long to watch (``bpf.probes.allocations``), what it means (``bpf.memory.outstanding``).
-Cost: attaching 20 probes takes 20 to 200 ms; 131,072 pieces at most, 100 bytes of kernel memory each.
+Cost: attaching 20 probes takes 20 to 200 ms; 262,144 pieces at most, 100 bytes of kernel memory each.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
         early, late: The slope in either half.
         slowing: ``late`` over ``early``; None when it does not grow, or did not in the first half.
         flat_s: How long it has not grown at the end of the window.
-        plateau: The last third was flat.
+        plateau: It does not grow, and the last third was flat.
         steps: Looks in which it grew.
     """
 
@@ -88,7 +88,7 @@ def growth(points: Points, noise: float = NOISE_BYTES) -> Growth | None:
         late=late,
         slowing=max(0.0, late / early) if grown > floor and early > 0 else None,
         flat_s=flat_s,
-        plateau=flat_s >= (looks[-1][0] - looks[0][0]) / 3 - 1e-9,
+        plateau=not growing and flat_s >= (looks[-1][0] - looks[0][0]) / 3 - 1e-9,
         steps=sum(b > a for (_, a), (_, b) in pairwise(looks)),
     )
 

@@ -37,6 +37,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         pss: Shared pages by share; None when it was not walked.
         peak: The most that was ever resident.
+        reserved: Private memory it may write to, touched or not (address space).
         exact: Pages were walked; else the counters.
     """
 
@@ -46,6 +47,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     shmem: int
     swap: int
     peak: int
+    reserved: int = 0
     pss: int | None = None
     exact: bool = False
 
@@ -77,6 +79,7 @@ def split(pid: int, *, exact: bool, proc: Path = PROC) -> Split | None:
         shmem=status.get("RssShmem", 0),
         swap=status.get("VmSwap", 0),
         peak=status.get("VmHWM", status["VmRSS"]),
+        reserved=status.get("VmData", 0),
     )
     rollup = _sizes(read_text(proc / str(pid) / "smaps_rollup")) if exact else {}
     if "Anonymous" not in rollup:
@@ -94,6 +97,7 @@ def together(splits: list[Split]) -> Split:
         shmem=sum(one.shmem for one in splits),
         swap=sum(one.swap for one in splits),
         peak=sum(one.peak for one in splits),
+        reserved=sum(one.reserved for one in splits),
         pss=sum(shares) if shares and len(shares) == len(splits) else None,
         exact=all(one.exact for one in splits),
     )

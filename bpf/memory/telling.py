@@ -28,9 +28,12 @@ _GROWTH = (
     "plateau",
     "flat_s",
     "steps",
+    "reserved_grown_bytes",
 )
 #: What a healthy process comes to touch, page by page, in its first minutes.
 _WARMING_UP = 256 << 10
+#: Of the heap must have been read, to say whose it is.
+_MOSTLY = 0.5
 TOO_SHORT = "the window was too short to tell growth from noise (7 looks at least)"
 PER_S = "bytes/s"
 
@@ -104,10 +107,28 @@ def anonymous(seen: Seen) -> tuple[Readings, Growth | None]:
         "flat_s": (found.flat_s, "s"),
         "steps": (found.steps, ""),
     }
+    reserved = splits[-1][1].reserved - splits[0][1].reserved
+    values["reserved_grown_bytes"] = (reserved, "bytes")
     readings = {name: known(value, unit, here) for name, (value, unit) in values.items()}
     if found.slowing is None:
         return readings | missing("it did not grow in the first half of the window", "slowing"), found
     return readings | {"slowing": known(found.slowing, "", here)}, found
+
+
+def first_touch(anon: Readings, heap: Readings) -> Readings:
+    """Growth that is none: buffers which were taken before are used for the first time, to their end.
+
+    glibc asks the kernel for each 132 KiB before the program can leak them; other allocators and runtimes ask
+    for megabytes ahead, so only of a heap that is glibc's this can be told.
+    """
+    grown, asked = anon["grown_bytes"].value, anon["reserved_grown_bytes"].value
+    if not isinstance(grown, int | float) or not isinstance(asked, int | float):
+        return missing(TOO_SHORT, "touching")
+    if float(heap["heap_read_share"].value or 0.0) < _MOSTLY:
+        return missing("its heap is not glibc's, or was not read", "touching")
+    touching = anon["growing"].value is True and asked < grown / 4
+    here = "/proc/PID/status VmData"
+    return {"touching": known(touching, "", here)} | ({"growing": known(False, "", here)} if touching else {})
 
 
 def map_memory(

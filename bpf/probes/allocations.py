@@ -125,7 +125,7 @@ class Allocations:
             notes=(
                 _PRICE,
                 *([f"{_GO}; fix: {_FIX_GO}"] if go else []),
-                *([_enough(seen.seconds, at_most)] if enough else []),
+                *([f"it stopped by itself after {seen.seconds:.2f} s: {enough}"] if enough else []),
                 *(f"not watched: {name}: {why}" for part in refused for name, why in part.items()),
                 *naming.notes,
             ),
@@ -144,16 +144,18 @@ class _Watch:
     def _tally(self) -> Tally:
         return together([follower.tally() for follower in self._followers])
 
-    def go(self, at_most: int) -> bool:
-        """Until the window ends, or the budget is used up: then True."""
+    def go(self, at_most: int) -> str:
+        """Until the window ends (then empty), or a bound is reached: which, and what allows more."""
         for at in self._window.ticks(_LOOK_EVERY_S):
             self._must_live()
             now, tally = self._window.clock.monotonic(), self._tally()
             self._looks.append((now, at, tally))
             self._window.show("not freed", tally.followed - tally.freed, "bytes")
             if tally.hits - self._looks[0][2].hits > at_most * (now - self._began + _GRACE_S):
-                return True
-        return False
+                return f"more than {at_most} probe hits a second; `with: {{at_most: N}}` allows more"
+            if tally.no_room:
+                return "our table of 262,144 pieces is full; `with: {one_in: 10}` watches ten times as long"
+        return ""
 
     def seen(self, naming: Naming, one_in: int) -> Watched:
         """What was counted, with names. The counts at the beginning are left out."""
@@ -187,13 +189,6 @@ def _signed(word: int) -> int:
     """A difference of two 64-bit counts that wrapped around."""
     word %= 1 << 64
     return word - (1 << 64) if word >> 63 else word
-
-
-def _enough(seconds: float, at_most: int) -> str:
-    return (
-        f"it stopped by itself after {seconds:.2f} s: more than {at_most} probe hits a second;"
-        " `with: {at_most: N}` allows more"
-    )
 
 
 def _count(options: Mapping[str, Setting], name: str, otherwise: int) -> int:

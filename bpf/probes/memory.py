@@ -170,6 +170,7 @@ def _evidence(
         ended_at=span[1],
         readings={
             **anon,
+            **telling.first_touch(anon, further),
             **maps,
             **around,
             **lasting,

@@ -49,6 +49,14 @@ FIELDS: dict[str, Field] = {
         help="flat at the window's end: the last third did not grow, whatever it did before", type="bool"
     ),
     "flat_s": Field(help="how long it has been flat at the window's end", unit="s"),
+    "reserved_grown_bytes": Field(
+        help="private memory that it asked the kernel for in the window, touched or not", unit="bytes"
+    ),
+    "touching": Field(
+        help="what grows is no leak: buffers that it took before are used for the first time, without asking"
+        " for more (told of glibc's heaps only); `growing` is then false",
+        type="bool",
+    ),
     "steps": Field(help="looks in which it grew: an allocator grows in chunks, few of them mean few facts"),
     # ── BPF maps of the target ──
     "map_bytes": Field(help="memory of its BPF maps, as the kernel accounts it", unit="bytes"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bpf.memory import limits, processes, telling
@@ -22,7 +23,7 @@ from engine.clock import Cancel, SystemClock
 from engine.errors import TargetGone
 from engine.running.looking import Missed, Request, View, look
 from engine.testing import check_probe
-from engine.values import Evidence, Process, Target
+from engine.values import Evidence, Process, Reading, Target
 
 ME = Process(pid=os.getpid(), started_ticks=started_ticks(os.getpid()), comm="python3")
 TARGET = Target(name="me", ref="me", processes=(ME,))
@@ -189,6 +190,22 @@ def test_kernels_that_only_estimate_map_memory_are_known():
         release: maps_tell_real_use(release) for release in ("6.1.0-18-amd64", "6.4.0", "6.12.3+deb", "x")
     }
     assert told == {"6.1.0-18-amd64": False, "6.4.0": True, "6.12.3+deb": True, "x": False}
+
+
+@pytest.mark.parametrize(
+    ("asked", "read_share", "grows", "touching"),
+    [(0, 0.9, False, True), (40, 0.9, True, False), (0, 0.1, True, None), (0, None, True, None)],
+)
+def test_a_buffer_that_is_used_for_the_first_time_is_no_leak(asked, read_share, grows, touching):
+    """A young agent touches its queues page by page. Go and Java ask ahead, so of them it can't be told."""
+    sizes = [msgspec.structs.replace(split((5 + n) * MIB), reserved=n * asked * MIB // 40) for n in range(41)]
+    looks = [
+        Look(at=n * 0.25, splits={7: one}, maps={}, groups={}, kernel=None) for n, one in enumerate(sizes)
+    ]
+    anon, _ = telling.anonymous(Seen(looks))
+    found = anon | telling.first_touch(anon, {"heap_read_share": Reading(value=read_share)})
+    assert found["growing"].value is grows
+    assert found["touching"].value is touching
 
 
 def test_counters_that_lag_need_more_growth():
