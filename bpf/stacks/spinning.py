@@ -3,9 +3,9 @@
 The reasoning. A reader that finds its rings empty goes to sleep; one that polls does not. So CPU counts
 as asking in two cases only:
 
-- a thread ran for 50 ms and more without a sleep, and its rings were empty at most of the ticks in that
-  time. Honest work looks otherwise: a thread that never sleeps is behind, and then the ring is not empty.
-  What such a thread does between shorter sleeps (for a lock it shares) is the same, in the same share;
+- a thread is awake, which is to say that it slept for less than a fiftieth of the time (a lock that it
+  shares may make it), and its rings were empty at most of the ticks meanwhile. Honest work looks
+  otherwise: a thread that does not sleep is behind, and then the ring is not empty;
 - a wait ended with nothing, and the thread slept again without having read anything: the time between.
 
 A worker behind the reader may be awake for long too, with the ring empty and its own queue full. It is told
@@ -36,7 +36,7 @@ class ThreadWork(NamedTuple):
         sleeps: Times it went to sleep by itself.
         asked_s: CPU between waits that ended with nothing and the next sleep.
         ran_s: CPU seen in all.
-        ticks: Of the CPU clock; ``awake_ticks`` after 50 ms without a sleep, ``empty_ticks`` of these with
+        ticks: Of the CPU clock; ``awake_ticks`` of these while awake, ``empty_ticks`` of those with
             all rings empty.
     """
 
@@ -69,5 +69,5 @@ def spun_s(thread: ThreadWork, reader: ThreadWork | None, hz: int) -> float:
     """
     spins = thread.awake_ticks >= _ENOUGH_TICKS and thread.empty_ticks >= _MOSTLY * thread.awake_ticks
     if spins and (reader is None or reader.tid == thread.tid):
-        return thread.ticks * thread.empty_ticks / thread.awake_ticks / hz
+        return thread.empty_ticks / hz + thread.asked_s
     return thread.asked_s

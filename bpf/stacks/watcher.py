@@ -23,10 +23,14 @@ from bpf.syscall import MapInfo, ProgramInfo, ask
 from bpf.system import syscall_names
 
 _OBJECT = Path(__file__).parents[1] / "probes" / "reader_work.bpf.o"
-_PROGRAMS = ("on_switch", "on_enter", "on_exit", "on_tick")
-_TRACEPOINTS = {"on_switch": "sched_switch", "on_enter": "sys_enter", "on_exit": "sys_exit"}
+_TRACEPOINTS = {
+    "on_switch": "sched_switch",
+    "on_wakeup": "sched_wakeup",
+    "on_enter": "sys_enter",
+    "on_exit": "sys_exit",
+}
 _CALL = struct.Struct("=3Q")  # struct call
-_THREAD = struct.Struct("=4I12Q16s")  # struct thread
+_THREAD = struct.Struct("=4I15Q16s")  # struct thread
 _CALLS = 1024
 #: Calls that wait for something to do, and how one tells that there was nothing: WAIT_… of the C.
 _POLL, _SLEEP, _FUTEX = 1, 2, 3
@@ -91,7 +95,7 @@ class Watcher:
     @property
     def bpf_s(self) -> float:
         """Seconds that our programs ran, where somebody had run statistics on; else 0."""
-        infos = (ask(self._object.program_fd(name), ProgramInfo()) for name in _PROGRAMS)
+        infos = (ask(self._object.program_fd(name), ProgramInfo()) for name in (*_TRACEPOINTS, "on_tick"))
         return sum(int(info.run_time_ns) for info in infos) / 1e9
 
     def calls(self) -> list[Call]:
@@ -113,7 +117,7 @@ class Watcher:
         found = []
         for keys, values in maps.lookup_batch(held):
             for (tid,), row in zip(struct.iter_unpack("=I", keys), _THREAD.iter_unpack(values), strict=True):
-                read, sleeps, asked, ran, ticks, awake, empty, comm = row[9:]
+                read, sleeps, asked, ran, ticks, awake, empty, comm = row[12:]
                 found.append(
                     ThreadWork(tid, text(comm), read, sleeps, asked / 1e9, ran / 1e9, ticks, awake, empty)
                 )
