@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,16 +38,18 @@ class Expected:
         causes: The first cause must be one of these.
         outcomes: The run must end as one of these.
         inputs: Of the runbook, for this fault.
+        ripens_s: How long the fault is left alone before the run: a map takes its time to fill.
     """
 
     causes: frozenset[str]
     outcomes: frozenset[str]
     inputs: Mapping[str, str] = field(default_factory=dict)
+    ripens_s: float = 0.0
 
 
-def of(causes: str, outcomes: str, **inputs: str) -> Expected:
+def of(causes: str, outcomes: str, *, ripens_s: float = 0.0, **inputs: str) -> Expected:
     """``Expected`` from words with spaces between."""
-    return Expected(frozenset(causes.split()), frozenset(outcomes.split()), inputs)
+    return Expected(frozenset(causes.split()), frozenset(outcomes.split()), inputs, ripens_s)
 
 
 #: runbook → fault → what is right.
@@ -68,6 +71,11 @@ EXPECTED: dict[str, dict[str, Expected]] = {
         "map-memory": of("map-memory-unseen", "unfixed", hold="5s"),  # no setting bounds that map
         "allocator": of("allocator-keeps-pages", "healthy", hold="5s"),
         "cache-filling": of("cache-filling", "healthy", hold="5s"),
+    },
+    "map-near-full": {
+        "map-leak": of("entries-leak", "fixed", ripens_s=14, window="4s", hold="4s"),
+        "map-small": of("map-too-small", "fixed", ripens_s=4, window="4s", hold="4s"),
+        "map-cardinality": of("key-cardinality", "fixed", ripens_s=15, window="4s", hold="4s"),
     },
     "agent-down": {
         "down-oom": of("oom-killed", "fixed", hold="5s"),
@@ -94,6 +102,7 @@ def once(runbook: str, fault: str, number: int, window: str, state: str) -> Row:
     inputs = {"window": window, **expected.inputs}
     given = [word for name, value in inputs.items() if value for word in ("--input", f"{name}={value}")]
     try:
+        time.sleep(expected.ripens_s)
         done = _runbook(
             state, "run", runbook, "--target", f"lab:{config}", "--yes", "--json", *given, limit_s=900
         )
