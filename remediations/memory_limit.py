@@ -114,18 +114,12 @@ def _raise(name: str, asked: Question[Options], limit: float, used: float, room:
     if killed:
         wanted = max(wanted, _AFTER_A_KILL * limit)
     if wanted <= limit:
-        nothing(
-            f"the limit of {say_bytes(limit)} lasts {_lasting(limit - used, growth)}, and"
-            f" {say_seconds(horizon)} are asked for"
-            if growth * horizon <= _until_full(asked)
-            else f"its map {asked.case.text('maps.name')} takes {say_bytes(_until_full(asked))} more until it is"
-            f" full, and {say_bytes(limit - used)} are left of its limit"
-        )
+        nothing(_enough(asked, limit, used, growth))
     most = _most(asked, used, room)
     after = _whole(wanted, asked)
     if after > most:
         nothing(
-            f"a limit of {say_bytes(after)} would be needed to last {say_seconds(horizon)} at"
+            f"a limit of {say_bytes(after)} would be needed to last {_long(horizon)} at"
             f" {say_bytes(growth)}/s; there is room for {say_bytes(most)} ({_source(asked)}), which would"
             f" last {_lasting(most - used, growth)}"
         )
@@ -138,6 +132,18 @@ def _raise(name: str, asked: Question[Options], limit: float, used: float, room:
         "it cures no leak: it buys the time to mend it",
         f"the agent may take {say_bytes(after - limit)} more of {_source(asked)}",
     ))  # fmt: skip
+
+
+def _enough(asked: Question[Options], limit: float, used: float, growth: float) -> str:
+    """Why the limit is high enough: for the horizon, or for the one map that grows."""
+    to_come, horizon = _until_full(asked), asked.options.horizon
+    if growth * horizon <= to_come:
+        lasts = _lasting(limit - used, growth)
+        return f"the limit of {say_bytes(limit)} lasts {lasts}, and {_long(horizon)} are asked for"
+    return (
+        f"its map {asked.case.text('maps.name')} takes {say_bytes(to_come)} more until it is full, and"
+        f" {say_bytes(limit - used)} are left of the limit"
+    )
 
 
 def _contain(name: str, asked: Question[Options], used: float, room: float) -> Plan:
@@ -254,7 +260,15 @@ def _whole(amount: float, asked: Question[Options]) -> float:
 
 
 def _lasting(left: float, growth: float) -> str:
-    return say_seconds(max(0.0, left) / growth) if growth > 0 else "for good: nothing grows"
+    return _long(max(0.0, left) / growth) if growth > 0 else "for good: nothing grows"
+
+
+def _long(seconds: float) -> str:
+    """As people say it: ``24 h``, ``12.5 min``."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return say_seconds(seconds)
 
 
 def _bytes(asked: Question[Options], name: str) -> float:

@@ -54,8 +54,9 @@ def heap_leak(f: Facts) -> Cause | None:
         ),
         arithmetic=_leak_arithmetic(f),
         settles="the same site after a longer watch: a leak stays on its line, a cache bends",
-        fix=f"report the site{site or ' (allocations or heap-profile tell it)'} with this run's stacks to"
-        " those who wrote it; no setting mends it. Until then restart it at a moment you choose",
+        fix=f"report {s.site if proven and s.site else 'the place (allocations or heap-profile tell it)'} with"
+        " this run's stacks to those who wrote it; no setting mends it. Until then restart it at a moment of"
+        " your choice",
     )
 
 
