@@ -205,7 +205,8 @@ def test_check_gives_every_complaint_with_its_line_and_fails(state, capsys, tmp_
 
 def test_the_shipped_documents_are_right(state, capsys):
     """We do not ship a runbook that our own check refuses."""
-    code, out, err = call(capsys, "check", *map(str, sorted((ROOT / "runbooks").rglob("*.yaml"))))
+    ours = [path for path in (ROOT / "runbooks").rglob("*.yaml") if path.parent.name != "alerts"]
+    code, out, err = call(capsys, "check", *map(str, sorted(ours)))  # alerts are for promtool to check
     assert code == 0, err
     assert "ok" in out
 

@@ -17,9 +17,9 @@ DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 
 
 def yaml_in(text: str, kind: str) -> dict[str, str]:
-    """The whole documents of a kind (``runbook``, ``profile``) among the YAML blocks of a text, by name."""
+    """The documents that begin with ``kind`` (``runbook``, ``profile``) among the YAML blocks, by name."""
     blocks = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    named = ((re.search(rf"^{kind}: *([\w-]+)", block, re.MULTILINE), block) for block in blocks)
+    named = ((re.search(rf"\A(?:#.*\n)*{kind}: *([\w-]+)", block), block) for block in blocks)
     return {found[1]: block for found, block in named if found}
 
 
