@@ -23,7 +23,8 @@ from remediations.knob_change import KnobChange
 from remediations.knobs.backend import where
 from remediations.knobs.memory_groups import own_group, room_around, top_of
 from remediations.knobs.systemd_memory import place
-from remediations.knobs.units import say_bytes, say_seconds
+from remediations.knobs.units import say_bytes
+from remediations.memory_needs import growth_of, lasting, say_long, until_full
 from remediations.options import says
 from remediations.planning import KnobPlanner, Question, blocked, change, nothing, plan
 
@@ -108,9 +109,9 @@ class MemoryLimit(KnobChange):
 
 
 def _raise(name: str, asked: Question[Options], limit: float, used: float, room: float) -> Plan:
-    growth, horizon = _growth(asked), asked.options.horizon
+    growth, horizon = growth_of(asked), asked.options.horizon
     killed = asked.number("memory.oom_kills_in_window") or asked.number("unit.oom_killed")
-    wanted = used + min(growth * horizon, _until_full(asked)) * _SPARE
+    wanted = used + min(growth * horizon, until_full(asked)) * _SPARE
     if killed:
         wanted = max(wanted, _AFTER_A_KILL * limit)
     if wanted <= limit:
@@ -119,13 +120,13 @@ def _raise(name: str, asked: Question[Options], limit: float, used: float, room:
     after = _whole(wanted, asked)
     if after > most:
         nothing(
-            f"a limit of {say_bytes(after)} would be needed to last {_long(horizon)} at"
+            f"a limit of {say_bytes(after)} would be needed to last {say_long(horizon)} at"
             f" {say_bytes(growth)}/s; there is room for {say_bytes(most)} ({_source(asked)}), which would"
-            f" last {_lasting(most - used, growth)}"
+            f" last {lasting(most - used, growth)}"
         )
     why = (
         f"{say_bytes(used)} are in use and grow by {say_bytes(growth)}/s: {say_bytes(limit)} last"
-        f" {_lasting(limit - used, growth)}, {say_bytes(after)} last {_lasting(after - used, growth)}"
+        f" {lasting(limit - used, growth)}, {say_bytes(after)} last {lasting(after - used, growth)}"
     )
     title = f"limit {say_bytes(limit)} → {say_bytes(after)}: {why}"
     return _plan(name, asked, after, title, why, _lasts(asked, after, used, growth), (
@@ -136,10 +137,10 @@ def _raise(name: str, asked: Question[Options], limit: float, used: float, room:
 
 def _enough(asked: Question[Options], limit: float, used: float, growth: float) -> str:
     """Why the limit is high enough: for the horizon, or for the one map that grows."""
-    to_come, horizon = _until_full(asked), asked.options.horizon
+    to_come, horizon = until_full(asked), asked.options.horizon
     if growth * horizon <= to_come:
-        lasts = _lasting(limit - used, growth)
-        return f"the limit of {say_bytes(limit)} lasts {lasts}, and {_long(horizon)} are asked for"
+        lasts = lasting(limit - used, growth)
+        return f"the limit of {say_bytes(limit)} lasts {lasts}, and {say_long(horizon)} are asked for"
     return (
         f"its map {asked.case.text('maps.name')} takes {say_bytes(to_come)} more until it is full, and"
         f" {say_bytes(limit - used)} are left of the limit"
@@ -156,7 +157,7 @@ def _contain(name: str, asked: Question[Options], used: float, room: float) -> P
             f"{say_bytes(used)} are in use and there is room for {say_bytes(most)}: a fence there would"
             " end it at once"
         )
-    growth = _growth(asked, needed=False)
+    growth = growth_of(asked, needed=False)
     why = (
         f"{say_bytes(used)} are in use and nothing bounds them: at {say_bytes(after)} the kernel ends this"
         f" agent, and none of its neighbours"
@@ -164,7 +165,7 @@ def _contain(name: str, asked: Question[Options], used: float, room: float) -> P
     title = f"no limit → {say_bytes(after)}: {why}"
     return _plan(name, asked, after, title, why, _lasts(asked, after, used, growth), (
         f"the kernel kills the agent when it reaches {say_bytes(after)}"
-        + (f", in {_lasting(after - used, growth)} at its present growth" if growth else ""),
+        + (f", in {lasting(after - used, growth)} at its present growth" if growth else ""),
     ))  # fmt: skip
 
 
@@ -222,32 +223,6 @@ def _lasts(asked: Question[Options], after: float, used: float, growth: float) -
     return (lasts, left)
 
 
-def _growth(asked: Question[Options], *, needed: bool = True) -> float:
-    """Bytes a second that the group grows by; 0 when it does not.
-
-    The group's own figure counts where the agent is alone in it; else its memory and its maps'.
-    """
-    whole = asked.number("memory.cgroup_slope_bytes_per_s")
-    if whole is not None and not asked.number("memory.cgroup_others"):
-        return max(0.0, whole)
-    parts = [asked.number(f"memory.{part}slope_bytes_per_s") for part in ("", "map_")]
-    known = [part for part in parts if part is not None]
-    if not known and needed:
-        asked.need("memory.slope_bytes_per_s")
-    return max(0.0, sum(known))
-
-
-def _until_full(asked: Question[Options]) -> float:
-    """What is still to come where only one map grows, which ends when it is full; else without end."""
-    name, each = asked.case.text("maps.name"), asked.number("maps.entry_bytes")
-    most, entries = asked.number("maps.max_entries"), asked.number("maps.entries")
-    alone = asked.number("memory.growing") == 0 and asked.number("memory.map_growing") == 1
-    top = asked.case.text("memory.top_map") or ""
-    if not alone or not name or not each or most is None or entries is None or not top.startswith(name):
-        return math.inf
-    return max(0.0, most - entries) * each
-
-
 def _most(asked: Question[Options], used: float, room: float) -> float:
     """The highest limit: what the room allows, the operator and the knob."""
     reserved = used + room * (1 - asked.options.reserve)
@@ -257,18 +232,6 @@ def _most(asked: Question[Options], used: float, room: float) -> float:
 def _whole(amount: float, asked: Question[Options]) -> float:
     """Up to a whole MiB: no page size is in the way, and people can read it."""
     return max(math.ceil(amount / _MIB) * _MIB, asked.bounds[0])
-
-
-def _lasting(left: float, growth: float) -> str:
-    return _long(max(0.0, left) / growth) if growth > 0 else "for good: nothing grows"
-
-
-def _long(seconds: float) -> str:
-    """As people say it: ``24 h``, ``12.5 min``."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return say_seconds(seconds)
 
 
 def _bytes(asked: Question[Options], name: str) -> float:

@@ -54,7 +54,7 @@ def heap_leak(f: Facts) -> Cause | None:
         ),
         arithmetic=_leak_arithmetic(f),
         settles="the same site after a longer watch: a leak stays on its line, a cache bends",
-        fix=f"report {s.site if proven and s.site else 'the place (allocations or heap-profile tell it)'} with"
+        fix=f"report {s.site if site else 'the place (allocations or heap-profile tell it)'} with"
         " this run's stacks to those who wrote it; no setting mends it. Until then restart it at a moment of"
         " your choice",
     )
