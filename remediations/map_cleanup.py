@@ -125,7 +125,7 @@ def _change(asked: Question[Options], count: float, entries: float, stale: float
     why = f"the owners of {stale:,.0f} entries were gone at two looks ({checked:,.0f} were checked)"
     return Change(
         knob=asked.knob,
-        before=int(entries),
+        before=None,  # nothing is set: entries are taken out
         after=after,
         before_text=f"{entries:,.0f} entries",
         after_text=f"{entries - count:,.0f} entries",
