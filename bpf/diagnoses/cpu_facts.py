@@ -19,7 +19,7 @@ WHOLE_CORE = 0.85
 #: Bytes of a record in a ring at least: its header of 8, and 8 more.
 SMALLEST_RECORD = 16.0
 #: The most CPU that one sleep and its wake-up are taken to cost, in seconds.
-DEAREST_SLEEP_S = 20e-6
+DEAREST_SLEEP_S = 12e-6
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from engine.errors import RunbookError
 from engine.evidence import unknown
 from engine.reports import charts, flame, folded, timeline
 from engine.reports.story import Story, tell
+from engine.values import Scalar
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -55,14 +56,22 @@ def render(run: record.Run) -> str:
 
 
 def _goal(story: Story) -> tuple[str, str, str] | None:
-    """The goal's first value, measured first and last: (name, before, after)."""
+    """What the goal is about, measured first and last: its first value, or the sum that it asks for."""
     measured = [goal for goal in story.goals if goal.values]
     if not measured:
         return None
-    name = next(iter(measured[0].values))
-    first, last = (goal.values.get(name) for goal in (measured[0], measured[-1]))
-    unit = text.unit_of(name)
+    names = [name for name in measured[0].values if not name.startswith("inputs.")]
+    names = names or list(measured[0].values)
+    name, unit = names[0], text.unit_of(names[0])
+    added = [one for one in names if text.unit_of(one) == unit] if "+" in measured[0].condition else names[:1]
+    first, last = (_sum([goal.values.get(one) for one in added]) for goal in (measured[0], measured[-1]))
     return name, text.measure(first, unit), text.measure(last, unit)
+
+
+def _sum(values: list[Scalar]) -> Scalar:
+    """One value as it is; of several numbers the sum, those that are unknown left out."""
+    numbers = [value for value in values if isinstance(value, int | float)]
+    return sum(numbers) if len(values) > 1 and numbers else values[0]
 
 
 def _inputs(head: record.RunHead) -> dict[str, str]:

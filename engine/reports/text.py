@@ -96,6 +96,8 @@ def _cause(rank: int, cause: Cause) -> Iterator[str]:
             yield _wrap(fact, "       ", f"     {sign} ")
     if cause.settles:
         yield _wrap(f"to be sure: {cause.settles}", "     ")
+    if cause.fix:
+        yield _wrap(f"what mends it: {cause.fix}", "     ")
 
 
 def _changes(story: Story) -> Iterator[str]:
