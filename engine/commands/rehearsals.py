@@ -17,7 +17,7 @@ from engine.language import inputs, loader
 from engine.language.check import require
 from engine.launch import Wish, find_target
 from engine.record import Watcher
-from engine.rehearsals import cases, files, junit, skeleton, suite
+from engine.rehearsals import files, finding, junit, skeleton, suite
 from engine.rehearsals import replay as replays
 from engine.rehearsals.coverage import Coverage
 from engine.rehearsals.suite import Result, Suite
@@ -70,7 +70,7 @@ def rehearse(  # noqa: PLR0913, PLR0917 - each is an option
 
 def _rehearsed(words: list[str], report: Path | None, *, show: bool) -> Suite:
     """What came of the cases that are meant."""
-    paths = cases.find(words)
+    paths = finding.find(words)
     if report is not None and len(paths) != 1:
         raise UsageError(f"a report is of one case, and these are {len(paths)}", fix="name one case")
     if report is not None:
@@ -229,7 +229,6 @@ def new(  # noqa: PLR0913, PLR0917 - each is an option
         if path.exists():
             raise UsageError(f"{path} is there already", fix="name it otherwise; nothing was written")
     for path, told in made.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, told, anew=True)
         typer.echo(f"written: {path}")
     typer.echo(f"next: edit it, then: runbook check {place / name}.yaml && runbook test {place / name}.yaml")

@@ -8,7 +8,6 @@ Not here: YAML (``engine.language.documents``), running (``engine.rehearsals.pla
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ import msgspec
 
 from engine import units
 from engine.catalog import Catalog
-from engine.errors import DocumentError, RunbookError, UnknownName, UsageError, nearest
+from engine.errors import DocumentError, RunbookError, UsageError, nearest
 from engine.language import documents, inputs, loader
 from engine.language.check import require
 from engine.language.documents import Document
@@ -26,15 +25,12 @@ from engine.language.model import Run, Runbook
 from engine.language.yaml_nodes import Complaints
 from engine.rehearsals.agent import agent_of
 from engine.rehearsals.expectations import judge
+from engine.rehearsals.finding import FOLDER, SUFFIXES
 from engine.rehearsals.model import Command, Rehearsal
 from engine.rehearsals.sights import Sight, SightReader
 from engine.rehearsals.stage import BEFORE
 from engine.rehearsals.steps import placed
 from engine.values import Host, KnobValue, Setting, Target
-
-#: Where the cases of the runbooks beside it are: ``rehearsals/NAME/*.yaml``.
-FOLDER = "rehearsals"
-_SUFFIXES = (".yaml", ".yml")
 
 
 class LoadedCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,7 +217,7 @@ def _named(name: str, case: Path, source: Document) -> Path:
     Raises:
         DocumentError: There is none.
     """
-    if "/" in name or name.endswith(_SUFFIXES):
+    if "/" in name or name.endswith(SUFFIXES):
         return case.parent / name
     for folder in case.absolute().parents:
         if folder.name == FOLDER and (beside := _file(folder.parent, name)):
@@ -238,60 +234,4 @@ def _not_there(source: Document, error: UsageError) -> DocumentError:
 
 
 def _file(folder: Path, name: str) -> Path | None:
-    return next((path for suffix in _SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
-
-
-# ── finding cases ───────────────────────────────────────────────────────────────
-
-
-def find(words: Iterable[str]) -> list[Path]:
-    """The files of all cases that are meant: by case, directory, or runbook; all shipped ones by no word.
-
-    Raises:
-        UsageError: One is not there, or has no cases.
-    """
-    chosen = list(words)
-    if not chosen:
-        return _within(loader.shipped() / FOLDER, "the program")
-    found: list[Path] = []
-    for word in chosen:
-        found += [path for path in _meant(word) if path not in found]
-    return found
-
-
-def _meant(word: str) -> list[Path]:
-    path = Path(word)
-    if path.is_dir():
-        return _within(path, word)
-    if path.is_file() and is_case(path):
-        return [path]
-    try:
-        runbook = loader.find(word)
-    except UnknownName as error:
-        raise UsageError(
-            f"there is no case, directory or runbook {word!r}",
-            fix=f"{error.fix}; runbook test takes all three",
-        ) from error
-    return _within(runbook.parent / FOLDER / runbook.stem, runbook.stem)
-
-
-def is_case(path: Path) -> bool:
-    """Whether a file is a case, by its first keys."""
-    return any(line.startswith(b"case:") for line in loader.read_bytes(path).splitlines())
-
-
-def _within(folder: Path, whose: str) -> list[Path]:
-    """All cases below a folder, by path."""
-    files = [
-        Path(place) / name
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.endswith(_SUFFIXES)
-    ]
-    cases = sorted(path for path in files if is_case(path))
-    if not cases:
-        raise UsageError(
-            f"{whose} has no rehearsals (looked in {folder})",
-            fix="runbook record makes one from a live target; docs/rehearsals.md tells how to write one",
-        )
-    return cases
+    return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)

@@ -6,13 +6,14 @@ Not here: what stands in them.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from engine.errors import UsageError
 
 
 def write(path: Path, text: str, *, anew: bool = False) -> None:
-    """Write a text file.
+    """Write a text file; a new one with the directories that it stands in.
 
     Args:
         path: Where.
@@ -24,6 +25,8 @@ def write(path: Path, text: str, *, anew: bool = False) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if anew:
+            path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(text, encoding="utf-8")
         if anew:
             os.link(draft, path)  # unlike a rename it never replaces
@@ -36,4 +39,5 @@ def write(path: Path, text: str, *, anew: bool = False) -> None:
     except OSError as error:
         raise UsageError(f"{path} could not be written: {error.strerror}", fix="name another file") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)

@@ -21,7 +21,9 @@ from engine.journal import Journal
 from engine.record import Run, Watcher
 from engine.rehearsals.cases import LoadedCase
 from engine.rehearsals.others import CalledRunbooks, StagedCommands, policy_for
-from engine.rehearsals.stage import Stage, StagedCatalog, StagedPeople
+from engine.rehearsals.parts import StagedCatalog
+from engine.rehearsals.people import StagedPeople
+from engine.rehearsals.stage import Stage
 from engine.rehearsals.steps import placed
 from engine.running.runner import Order, run
 from engine.running.scene import Tools

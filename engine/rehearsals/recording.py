@@ -9,7 +9,6 @@ Not here: leaving out what should not be kept (``engine.rehearsals.thinning``), 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,9 +18,10 @@ from engine import record
 from engine.language.model import Runbook
 from engine.record import Event, Run
 from engine.rehearsals import happened
+from engine.rehearsals.saying import said
 from engine.rehearsals.sights import Sight
 from engine.rehearsals.stage import BEFORE
-from engine.rehearsals.steps import own_id, placed
+from engine.rehearsals.steps import placed
 from engine.rehearsals.thinning import Thinner
 from engine.running.runner import SECRET
 from engine.values import Evidence, KnobValue, Reading, Setting, Target
@@ -51,7 +51,7 @@ def of_run(run: Run, runbook: Runbook, *, thin: bool = True) -> Document:
         "inputs": {name: value for name, value in head.inputs.items() if value != SECRET},
         "dry_run": head.dry_run,
         "target": target_of(target, _knobs(events)),
-        **_said(events, thinner),
+        **said(events, thinner),
         "before": before,
         "after": after,
         "expect": expected(run, runbook),
@@ -231,54 +231,3 @@ def _knobs(events: Iterable[Event]) -> dict[str, KnobValue]:
                 name = f"{change.knob.name}.live" if change.live else change.knob.name
                 found.setdefault(name, KnobValue(value=change.before))
     return found
-
-
-def _said(events: Iterable[Event], thinner: Thinner | None) -> Document:
-    """What people, guards and commands said, and what could not be written."""
-    found: dict[str, Document] = {"answers": {}, "guards": {}, "breaks": {}, "runs": {}}
-    meant: dict[int, str] = {}
-    applied: set[int] = set()
-    for event in events:
-        if isinstance(event, record.Judged):
-            _judged(event, found)
-        elif isinstance(event, record.Asked):
-            found["answers"][own_id(event.step)] = "nobody"
-        elif isinstance(event, record.Answered):
-            said = {name: _word(value) for name, value in event.values.items()}
-            found["answers"][own_id(event.step)] = "late" if event.expired else said
-        elif isinstance(event, record.Ran):
-            found["runs"].setdefault(shlex.join(event.argv), []).append(_ended(event, thinner))
-        elif isinstance(event, record.Intended):
-            meant[event.attempt] = event.remediation
-        elif isinstance(event, record.Applied):
-            applied.add(event.attempt)
-        elif isinstance(event, record.Settled) and event.attempt not in applied and event.attempt in meant:
-            found["breaks"][meant[event.attempt]] = event.because
-    return dict(found)
-
-
-def _judged(event: record.Judged, found: Mapping[str, Document]) -> None:
-    """Who held a change back: a human, nobody, or a guard."""
-    denied = [one for one in event.decisions if one.answer == "deny"]
-    if any(one.guard == "operator" for one in denied):
-        found["answers"][event.remediation] = "no"
-    elif event.answer == "deny":
-        found["guards"][event.remediation] = "deny"
-    elif event.answer == "ask" and not event.by:
-        found["answers"][event.remediation] = "nobody"
-
-
-def _ended(event: record.Ran, thinner: Thinner | None) -> Document:
-    """How a command ended, as a case tells it."""
-    text = thinner.text if thinner else str
-    told: Document = {"exit": event.exit_code, "stdout": text(event.stdout), "stderr": text(event.stderr)}
-    if event.exit_code is None:
-        told = {"late": True}
-    return {key: value for key, value in told.items() if value not in ("", 0)}
-
-
-def _word(value: Setting) -> str:
-    """A part of an answer as somebody would write it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -21,6 +21,7 @@ from engine.language import loader
 from engine.language.check import require
 from engine.language.expressions import names_in
 from engine.rehearsals import cases, recording
+from engine.rehearsals.finding import FOLDER
 from engine.rehearsals.play import play
 from engine.rehearsals.writing import text_of
 
@@ -72,7 +73,7 @@ def make(wanted: Wanted, catalog: Catalog) -> dict[str, str]:
         path.write_text(runbook, encoding="utf-8")
         require(loader.load(path), catalog)
         for name, document in _cases(wanted, probes, reading):
-            file = f"{cases.FOLDER}/{wanted.name}/{name}.yaml"
+            file = f"{FOLDER}/{wanted.name}/{name}.yaml"
             files[file] = _tried(document, Path(directory) / file, path, catalog)
     return files
 

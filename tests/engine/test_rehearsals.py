@@ -18,7 +18,7 @@ from engine import cli
 from engine.catalog import installed
 from engine.errors import DocumentError, RunbookError, UsageError
 from engine.language import documents, loader
-from engine.rehearsals import cases, expectations, recording, replay, skeleton, suite
+from engine.rehearsals import cases, expectations, finding, recording, replay, skeleton, suite
 from engine.rehearsals.coverage import coverage
 from engine.rehearsals.play import play
 from engine.rehearsals.thinning import Thinner
@@ -160,7 +160,7 @@ def verbs(tmp_path):
 @pytest.mark.parametrize("name", RUNBOOKS)
 def test_every_shipped_runbook_is_rehearsed_on_every_branch(name):
     """What nobody has rehearsed is first tried at three in the morning."""
-    done = suite.run_all(cases.find([name]), installed())
+    done = suite.run_all(finding.find([name]), installed())
 
     assert [line for one in done.results for line in (*map(str, one.differences), *one.complaints)] == []
     (covered,) = done.coverages
@@ -283,7 +283,7 @@ def test_a_probe_that_no_phase_tells_of_says_so():
 
 def test_every_verb_can_be_rehearsed(verbs):
     """Commands, questions, lists, calls and causes written in the runbook."""
-    done = suite.run_all(cases.find([str(verbs)]), installed())
+    done = suite.run_all(finding.find([str(verbs)]), installed())
 
     assert [str(line) for one in done.results for line in one.differences] == []
     missing = {branch.what for branch in done.coverages[0].branches if not branch.reached}
@@ -295,7 +295,7 @@ def test_every_verb_can_be_rehearsed(verbs):
 
 def test_no_command_is_ever_run(verbs, tmp_path):
     """A rehearsal that touches a file is none."""
-    suite.run_all(cases.find([str(verbs)]), installed())
+    suite.run_all(finding.find([str(verbs)]), installed())
 
     assert not (tmp_path / "mark").exists()
 
@@ -452,8 +452,8 @@ def test_cases_are_found_by_runbook_directory_and_file(verbs):
     """And each finds the runbook that it lies beside."""
     runbook = verbs.parents[1] / "verbs.yaml"
 
-    assert len(cases.find([str(runbook)])) == len(cases.find([str(verbs)])) == 2
-    assert cases.find([str(verbs / "late.yaml"), str(verbs)]) == [
+    assert len(finding.find([str(runbook)])) == len(finding.find([str(verbs)])) == 2
+    assert finding.find([str(verbs / "late.yaml"), str(verbs)]) == [
         verbs / "late.yaml",
         verbs / "switched.yaml",
     ]
@@ -464,7 +464,7 @@ def test_a_runbook_without_cases_says_how_to_get_one(tmp_path):
     """The way out is in the message."""
     (tmp_path / "lonely.yaml").write_text(OTHER.replace("other", "lonely"))
     with pytest.raises(UsageError, match="has no rehearsals") as caught:
-        cases.find([str(tmp_path / "lonely.yaml")])
+        finding.find([str(tmp_path / "lonely.yaml")])
     assert "runbook record" in caught.value.fix
 
 
