@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.errors import ChangeFailed, JournalUnavailable
@@ -21,7 +22,7 @@ from engine.testing import (
     fake_tools,
     rehearse,
 )
-from engine.values import Case, Evidence, Reading
+from engine.values import Case, Evidence, Plan, Reading
 from tests.engine.rehearsed import LOOK, agent, of_type, parts, ring, runbook, standard, states
 
 
@@ -58,6 +59,46 @@ def test_a_write_that_does_not_stick_is_no_change() -> None:
 
     assert of_type(done, Applied) == []
     assert [one.state for one in of_type(done, Settled)] == ["not-made"]
+
+
+class Once(FakeRemediation):
+    """A change that leaves nothing to take back, and remembers what its plans were told of the past."""
+
+    repeats: tuple[tuple[float, ...], ...] = ()
+
+    def plan(self, case: Case) -> Plan:
+        """The change, with the reason why it is final."""
+        self.repeats = (*self.repeats, case.repeats)
+        made = super().plan(case)
+        final = tuple(msgspec.structs.replace(one, final="it was started") for one in made.changes)
+        return msgspec.structs.replace(made, changes=final)
+
+
+def test_what_leaves_nothing_to_take_back_is_not_taken_back() -> None:
+    """A start is no setting: its undo says so and touches nothing, whatever became of it."""
+    lab = agent()
+
+    def fails() -> None:
+        raise ChangeFailed("it is not healthy after its start", fix="look at its log")
+
+    done = rehearse(standard(), [*parts(lab)[:2], Once(lab, "ring", 2, on_apply=fails)], lab)
+    (settled,) = of_type(done, Settled)
+
+    assert (settled.state, lab.settings["ring"]) == ("undone", 2)
+    assert "nothing was to be taken back: it was started" in settled.because
+
+
+def test_a_plan_is_told_how_often_the_same_was_done_here_lately(tmp_path: Path) -> None:
+    """Limits and pauses need the past of all runs, not of this one alone."""
+    lab = agent()
+    hand = Once(lab, "ring", 2)
+    rehearse(standard(), [*parts(lab)[:2], hand], lab, directory=tmp_path)
+    before = len(hand.repeats)
+    lab.settings["ring"] = 1
+    rehearse(standard(), [*parts(lab)[:2], hand], lab, directory=tmp_path)
+
+    assert hand.repeats[0] == ()
+    assert len(hand.repeats[before]) == 1
 
 
 def test_a_value_changed_since_the_plan_is_left_alone() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from bpf import libbpf
-from bpf.diagnoses.load_failure import LoadFailure
 from bpf.lab import lab
 from bpf.lab.faults import FAULTS
 from bpf.lab.rates import scrape_all
@@ -262,12 +261,6 @@ def test_an_agent_is_started_anew_and_loads_what_it_may_by_then(started):
     again = lab.restart(instance)
     assert again.pid != instance.pid
     assert grew(again, RECEIVED, 100)
-
-
-@pytest.mark.parametrize("fault", sorted(name for name, one in FAULTS.items() if one.fails))
-def test_every_such_fault_has_a_cause_to_be_found(fault):
-    """The acceptance of the diagnosis goes by these names."""
-    assert FAULTS[fault].cause in LoadFailure.causes
 
 
 @pytest.mark.parametrize("fault", [name for name, one in FAULTS.items() if one.down and not one.supervised])

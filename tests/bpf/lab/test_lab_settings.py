@@ -8,11 +8,25 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bpf.lab.faults import FAULTS, HEALTHY, fault_named
+from bpf.diagnoses.agent_down import AgentDown
+from bpf.diagnoses.cpu_use import CpuUse
+from bpf.diagnoses.event_loss import EventLoss
+from bpf.diagnoses.load_failure import LoadFailure
+from bpf.diagnoses.map_pressure import MapPressure
+from bpf.diagnoses.memory_growth import MemoryGrowth
+from bpf.lab.faults import FAULTS, HEALTHY, fault_named, faults_of
 from bpf.lab.processes import AGENT
 from bpf.lab.settings import SHIPPED, own_sources, render
 from engine.errors import UnknownName
 
+DIAGNOSES = {
+    "events-dropped": EventLoss,
+    "high-cpu": CpuUse,
+    "memory-leak": MemoryGrowth,
+    "map-near-full": MapPressure,
+    "agent-down": AgentDown,
+    "load-failure": LoadFailure,
+}
 needs_agent = pytest.mark.skipif(not AGENT.exists(), reason="lab-agent is not built (make objects)")
 
 
@@ -92,3 +106,17 @@ def test_a_missing_configuration_is_named(tmp_path):
     )
     assert done.returncode == 2
     assert "none.yaml: No such file or directory" in done.stderr
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
+def test_each_fault_has_a_cause_that_its_runbook_can_find(fault):
+    """The acceptance of the runbooks goes by these names."""
+    assert fault.cause in DIAGNOSES[fault.runbook].causes
+
+
+def test_faults_are_listed_by_the_runbook_that_they_are_practice_for():
+    """Whoever wants to practise a runbook asks for its faults, and a typing mistake costs nothing."""
+    assert {fault.runbook for fault in faults_of("map-near-full")} == {"map-near-full"}
+    assert len(faults_of("")) == len(FAULTS)
+    with pytest.raises(UnknownName, match="did you mean 'high-cpu'"):
+        faults_of("high-cp")
