@@ -206,7 +206,7 @@ def _pause(asked: Question[Options]) -> float:
     lately = _lately(asked.case)
     if not lately:
         return 0.0
-    wanted = min(asked.options.pause * 2 ** (len(lately) - 1), LONGEST_PAUSE_S)
+    wanted: float = min(asked.options.pause * 2.0 ** (len(lately) - 1), LONGEST_PAUSE_S)
     return max(0.0, wanted - min(lately))
 
 
