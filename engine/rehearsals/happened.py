@@ -36,9 +36,12 @@ def skipped(run: Run) -> dict[str, str]:
 
 
 def causes(run: Run) -> tuple[str, ...] | None:
-    """The causes of the last verdict, ranked; None when nothing was decided."""
-    verdicts = [event.verdict for event in run.events if isinstance(event, record.Decided)]
-    return tuple(cause.name for cause in verdicts[-1].causes) if verdicts else None
+    """The causes of the first verdict, ranked; None when nothing was decided.
+
+    Later ones are of what a change has left over.
+    """
+    verdict = next((event.verdict for event in run.events if isinstance(event, record.Decided)), None)
+    return None if verdict is None else tuple(cause.name for cause in verdict.causes)
 
 
 def sentences(run: Run) -> list[str]:
