@@ -75,7 +75,7 @@ class RestartPlanner(KnobPlanner[Options]):
         _may(asked, ran=ran)
         way, pause = asked.knob.reload, _pause(asked)
         final = "" if asked.options.stop_again and not ran else "it was started, and runs on"
-        why = "it is to be started anew" if ran else _down(asked.case)
+        why = _why(asked.case, "it was asked for" if ran else "it does not run")
         made = Change(
             knob=asked.knob,
             before=asked.now.value,
@@ -175,7 +175,7 @@ def _may(asked: Question[Options], *, ran: bool) -> None:
         nothing(f"somebody had {name} stopped{f' ({said})' if said else ''}: it is left alone")
     first = case.verdict.causes[0].name if case.verdict and case.verdict.causes else ""
     if first in ("crash-loop", "failed-load") and not ran:
-        nothing(f"{_down(case)}: one more start would end so too")
+        nothing(f"{_why(case)}: one more start would end so too")
     if asked.knob.reload.by == "none":
         blocked(f"the profile {case.target.profile} does not say how {name} is started (start:)")
     lately = _lately(case)
@@ -214,9 +214,10 @@ def _lately(case: Case) -> list[float]:
     return [ago for ago in case.repeats if ago < HOUR_S]
 
 
-def _down(case: Case) -> str:
+def _why(case: Case, otherwise: str = "") -> str:
+    """The first cause, in its own words."""
     causes = case.verdict.causes if case.verdict else ()
-    return causes[0].sentence if causes else "it does not run"
+    return causes[0].sentence if causes else otherwise
 
 
 def _predictions(asked: Question[Options]) -> tuple[Prediction, ...]:
