@@ -65,7 +65,8 @@ def wait(step: Wait, scene: Scene) -> None:
     clock = scene.tools.clock
     ends = clock.monotonic() + min(scene.seconds(step.seconds), scene.seconds(step.timeout, float("inf")))
     named = {name.partition(".")[0] for name in names_in(step.until)} if step.until else set()
-    requests = goal.requests_of(scene, reversed(scene.looks), named) if named else []
+    looks = [*reversed(scene.looks), *([scene.runbook.goal] if scene.runbook.goal else [])]
+    requests = goal.requests_of(scene, looks, named) if named else []
     while (left := ends - clock.monotonic()) > 0:
         stop_if_asked(scene)
         if step.until and scene.test(step.until).holds:
