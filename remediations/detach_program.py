@@ -128,7 +128,7 @@ class DetachProgram(KnobChange):
 
 def _optional(target: Target) -> tuple[str, ...]:
     """The programs that the profile calls optional."""
-    return tuple(filter(None, (name.strip() for name in target.facts.get(FACT, "").split(","))))
+    return tuple(target.facts.get(FACT, "").replace(",", " ").split())
 
 
 def _dearest(case: Case, chosen: Options) -> Dear:

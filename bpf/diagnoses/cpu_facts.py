@@ -126,8 +126,8 @@ def facts_of(case: Case) -> Facts:
 
 
 def optional_programs(facts: dict[str, str]) -> tuple[str, ...]:
-    """The programs that a profile's fact ``optional_programs`` names, separated by commas."""
-    return tuple(filter(None, (name.strip() for name in facts.get("optional_programs", "").split(","))))
+    """The programs that a profile's fact ``optional_programs`` names, with spaces or commas between."""
+    return tuple(facts.get("optional_programs", "").replace(",", " ").split())
 
 
 def _spin(case: Case, own: float | None, events: float | None) -> tuple[float | None, str]:

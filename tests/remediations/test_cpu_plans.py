@@ -28,7 +28,7 @@ KNOBS = {
         name="optional-program", backend="yaml-file", path="optional", unit="bool", default=False
     ),
 }
-TARGET = Target(name="agent", ref="a", profile="test", knobs=KNOBS, facts={"optional_programs": "dear_one"})
+TARGET = Target(name="agent", ref="a", profile="test", knobs=KNOBS, facts={"optional_programs": "other_one dear_one"})
 
 #: 1,000 events/s; a whole core goes into asking.
 SPIN = {
