@@ -11,7 +11,7 @@ import msgspec
 
 from engine.errors import ProbeFailed
 from engine.language.expressions import names_in
-from engine.language.model import Decide, Look, Wait
+from engine.language.model import Decide, Goal, Look, Wait
 from engine.record import Decided, Told
 from engine.running import cases, goal
 from engine.running.outcomes import stop_if_asked
@@ -65,7 +65,8 @@ def wait(step: Wait, scene: Scene) -> None:
     clock = scene.tools.clock
     ends = clock.monotonic() + min(scene.seconds(step.seconds), scene.seconds(step.timeout, float("inf")))
     named = {name.partition(".")[0] for name in names_in(step.until)} if step.until else set()
-    looks = [*reversed(scene.looks), *([scene.runbook.goal] if scene.runbook.goal else [])]
+    looks: list[Look | Goal] = [*reversed(scene.looks)]
+    looks += [scene.runbook.goal] if scene.runbook.goal else []
     requests = goal.requests_of(scene, looks, named) if named else []
     while (left := ends - clock.monotonic()) > 0:
         stop_if_asked(scene)
