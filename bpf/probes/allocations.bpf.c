@@ -2,7 +2,7 @@
 /* What a process takes from its allocator and does not give back, by call site.
  *
  * Read by allocations.py, which attaches these programs to malloc and its kin in the target's own files, for the
- * target's processes only. A hit costs the target about 1.2 µs, nearly all of it the trap.
+ * target's processes only. A hit costs the target 1 to 7 µs, nearly all of it the trap.
  *
  * Calls within calls (realloc of nothing calls malloc) are told by the stack pointer: the inner call stands deeper.
  * Only the outer one counts.

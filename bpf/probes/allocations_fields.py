@@ -56,7 +56,7 @@ FIELDS: dict[str, Field] = {
     ),
     "sampled_one_in": Field(help="one of how many allocations was followed; the figures are scaled by it"),
     "watched_s": Field(help="how long it watched: less than the window when its budget ran out", unit="s"),
-    "probe_hits_per_s": Field(help="probe hits, about 1.2 µs of the target each", unit="1/s"),
+    "probe_hits_per_s": Field(help="probe hits, 1 to 7 µs of the target each", unit="1/s"),
     "not_followed": Field(help="allocations that found no room in our table, so are in no figure"),
     "unresolved_share": Field(help="share of the bytes not freed whose site has no name", unit="share"),
 }

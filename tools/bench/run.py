@@ -16,12 +16,21 @@ import time
 
 import figures_cli
 import figures_kernel
+import figures_maps
+import figures_memory
 import figures_profile
 import figures_watching
 from measure import Figure, NotYet
 from peers import BUILD
 
-ALL = {**figures_cli.FIGURES, **figures_kernel.FIGURES, **figures_profile.FIGURES, **figures_watching.FIGURES}
+ALL = {
+    **figures_cli.FIGURES,
+    **figures_kernel.FIGURES,
+    **figures_maps.FIGURES,
+    **figures_memory.FIGURES,
+    **figures_profile.FIGURES,
+    **figures_watching.FIGURES,
+}
 
 
 def told(figure: Figure) -> str:
