@@ -106,8 +106,8 @@ MEMORY: tuple[Fault, ...] = (
     ),
     Fault(
         name="cache-filling",
-        summary="A cache in user space fills up to its 24 MiB within half a minute, and stays there.",
-        settings={"practice.user_cache": "24MiB"},
+        summary="A cache in user space fills up to its 40 MiB within half a minute, and stays there.",
+        settings={"practice.user_cache": "40MiB"},
         sources=evenly(8_000),
         memory_bytes=AMPLE,
         runbook="memory-leak",
