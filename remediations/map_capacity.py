@@ -32,7 +32,7 @@ _FULL, _STALE = 0.99, 0.5
 class Options(msgspec.Struct, frozen=True):
     """Options of ``with``."""
 
-    at_most: Annotated[float, says("count", "The most entries the map may hold.")] = 1_000_000
+    at_most: Annotated[float, says("count", "The most entries the map may hold.")] = 500_000
     fill: Annotated[float, says("share", "How full the new map should be.")] = 0.6
     factor: Annotated[float | None, says("factor", "The most one application multiplies it by.")] = 16.0
 

@@ -27,8 +27,8 @@ def readings(rows: Iterable[Row]) -> dict[str, Reading]:
     growing = [found for row in rows if (found := _full_in(row)) is not None]
     if not growing:
         none = "no map that refuses what does not fit grows"
-        found = {name: Reading(missing=none) for name in _NAMES}
-        return found | {"soonest_full_in_s": Reading(value=FOR_GOOD_S, unit="s", source=none)}
+        said = {name: Reading(missing=none) for name in _NAMES}
+        return said | {"soonest_full_in_s": Reading(value=FOR_GOOD_S, unit="s", source=none)}
     in_s, growth, row = min(growing, key=lambda one: one[0])
     return {
         "soonest_map": Reading(value=text(row.info.name), source=_HERE),

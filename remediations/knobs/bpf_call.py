@@ -35,14 +35,20 @@ def call(command: int, attributes: c.Array[c.c_char]) -> int:
     Raises:
         As ``bpf``.
     """
-    number = _SYS_BPF.get(os.uname().machine)
-    if number is None:
-        raise NotChanged(f"the bpf() call of {os.uname().machine} is not known", fix="change it by hand")
-    result = int(_libc().syscall(number, command, attributes, BYTES))
+    result = int(_libc().syscall(_number(), command, attributes, BYTES))
     if result < 0:
         code = c.get_errno()
         raise OSError(code, os.strerror(code), errno.errorcode.get(code, ""))
     return result
+
+
+@cache
+def _number() -> int:
+    """Of the system call on this machine."""
+    machine = os.uname().machine
+    if machine not in _SYS_BPF:
+        raise NotChanged(f"the bpf() call of {machine} is not known", fix="change it by hand")
+    return _SYS_BPF[machine]
 
 
 @cache

@@ -17,8 +17,6 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from remediations.knobs.backend import NotChanged
 from remediations.knobs.bpf_call import BYTES, bpf, call
 from remediations.knobs.bpf_map import opened
@@ -26,6 +24,7 @@ from remediations.knobs.bpf_map import opened
 _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _INFO, _TAKE, _BATCH = 1, 2, 3, 4, 15, 21, 24
 _NO_EXIST = 1
 _ELEMENT = struct.Struct("=IxxxxQQQ")  # fd; addresses of key and value; flags
+_FLAGS = struct.Struct("=Q")
 _BATCHED = struct.Struct("=QQQQIIQQ")  # in, out, keys, values, count, fd, element flags, flags
 _AT_ONCE, _BATCH_BYTES = 8192, 4 << 20
 _UNKNOWN_COMMAND = (errno.EINVAL, errno.EOPNOTSUPP, 524)
@@ -33,16 +32,30 @@ _UNKNOWN_COMMAND = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 KINDS = {1: "hash", 5: "percpu_hash"}
 
 
-class Table(msgspec.Struct, frozen=True):
-    """An open hash map: sizes in bytes; the size of a value as it is read, all CPUs' parts together."""
+class Table:
+    """An open hash map; for one thread, since keys and values pass through rooms that are used again.
 
-    fd: int
-    id: int
-    type: int
-    name: str
-    key_size: int
-    value_size: int
-    max_entries: int
+    Attributes:
+        id, type, name: As the kernel has them.
+        key_size, value_size: Bytes; of a value as it is read, all CPUs' parts together.
+        max_entries: How many it can hold.
+    """
+
+    def __init__(self, fd: int) -> None:
+        room = c.create_string_buffer(128)
+        bpf(_INFO, struct.pack("=IIQ", fd, len(room), c.addressof(room)))
+        self.type, self.id, self.key_size, size, self.max_entries, _, name = struct.unpack_from(
+            "=6I16s", room.raw
+        )
+        self.name: str = name.partition(b"\0")[0].decode(errors="replace")
+        self.value_size: int = size
+        if KINDS.get(self.type) == "percpu_hash":
+            self.value_size = (size + 7 & ~7) * _possible_cpus()
+        self._fd = fd
+        self._key = c.create_string_buffer(self.key_size)
+        self._value = c.create_string_buffer(self.value_size)
+        self._attributes = c.create_string_buffer(BYTES)
+        _ELEMENT.pack_into(self._attributes, 0, fd, c.addressof(self._key), c.addressof(self._value), 0)
 
     @property
     def kind(self) -> str:
@@ -60,19 +73,17 @@ class Table(msgspec.Struct, frozen=True):
 
     def lookup(self, key: bytes) -> bytes | None:
         """The value of a key; None where there is none."""
-        value = c.create_string_buffer(self.value_size)
-        return value.raw if self._element(_LOOKUP, key, value) else None
+        return self._value.raw if self._element(_LOOKUP, key) else None
 
     def take(self, key: bytes) -> bytes | None:
         """Delete an entry and give what it held, in one step where the kernel can; None: it was gone."""
-        value = c.create_string_buffer(self.value_size)
         try:
-            return value.raw if self._element(_TAKE, key, value) else None
+            return self._value.raw if self._element(_TAKE, key) else None
         except OSError as error:
             if error.errno not in _UNKNOWN_COMMAND:
                 raise
         held = self.lookup(key)
-        return held if held is not None and self._element(_DELETE, key, None) else None
+        return held if held is not None and self._element(_DELETE, key) else None
 
     def put(self, key: bytes, value: bytes) -> bool:
         """Put an entry in where there is none of its key; False where there is one: it is left.
@@ -80,18 +91,18 @@ class Table(msgspec.Struct, frozen=True):
         Raises:
             OSError: E2BIG, the map is full.
         """
+        c.memmove(self._value, value, self.value_size)
         try:
-            self._element(_UPDATE, key, c.create_string_buffer(value, len(value)), _NO_EXIST)
+            return self._element(_UPDATE, key, _NO_EXIST)
         except FileExistsError:
             return False
-        return True
 
-    def _element(self, command: int, key: bytes, value: c.Array[c.c_char] | None, flags: int = 0) -> bool:
+    def _element(self, command: int, key: bytes, flags: int = 0) -> bool:
         """One command on one entry; False when there is no such entry."""
-        at = c.create_string_buffer(key, len(key))
-        value_at = c.addressof(value) if value is not None else 0
+        c.memmove(self._key, key, self.key_size)
+        _FLAGS.pack_into(self._attributes, _ELEMENT.size - _FLAGS.size, flags)
         try:
-            bpf(command, _ELEMENT.pack(self.fd, c.addressof(at), value_at, flags))
+            call(command, self._attributes)
         except FileNotFoundError:
             return False
         return True
@@ -106,7 +117,7 @@ class Table(msgspec.Struct, frozen=True):
             attributes = c.create_string_buffer(BYTES)
             _BATCHED.pack_into(
                 attributes, 0, start, c.addressof(place), c.addressof(keys), c.addressof(values), size,
-                self.fd, 0, 0,
+                self._fd, 0, 0,
             )  # fmt: skip
             done, found = _batch(attributes)
             if found is None:  # one bucket holds more than there is room for
@@ -124,7 +135,7 @@ class Table(msgspec.Struct, frozen=True):
         at, following = 0, c.create_string_buffer(self.key_size)
         while True:
             try:
-                bpf(_NEXT_KEY, _ELEMENT.pack(self.fd, at, c.addressof(following), 0))
+                bpf(_NEXT_KEY, _ELEMENT.pack(self._fd, at, c.addressof(following), 0))
             except FileNotFoundError:
                 return
             value = self.lookup(following.raw)
@@ -143,13 +154,7 @@ def table(map_id: int) -> Iterator[Table]:
         PermissionError: CAP_SYS_ADMIN is missing.
     """
     with opened(map_id) as fd:
-        buffer = c.create_string_buffer(128)
-        bpf(_INFO, struct.pack("=IIQ", fd, len(buffer), c.addressof(buffer)))
-        kind, number, key_size, value_size, most, _flags, name = struct.unpack_from("=6I16s", buffer.raw)
-        if KINDS.get(kind) == "percpu_hash":
-            value_size = (value_size + 7 & ~7) * _possible_cpus()
-        told = name.partition(b"\0")[0].decode(errors="replace")
-        yield Table(fd, number, kind, told, key_size, value_size, most)
+        yield Table(fd)
 
 
 def refusal(error: OSError, table_name: str) -> NotChanged:

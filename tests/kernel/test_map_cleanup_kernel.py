@@ -141,7 +141,7 @@ with table(number) as held:
         for key in keys:
             value = struct.pack("=QQ", turn, 1)
             at, what = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, 16)
-            bpf(2, struct.pack("=IxxxxQQQ", held.fd, ctypes.addressof(at), ctypes.addressof(what), 0))
+            bpf(2, struct.pack("=IxxxxQQQ", held._fd, ctypes.addressof(at), ctypes.addressof(what), 0))
             wrote[key.hex()] = turn
     print(json.dumps(wrote), flush=True)
 """
