@@ -22,6 +22,7 @@ def read_host() -> Host:
     return Host(
         cpus=cpus,
         possible_cpus=_possible_cpus() or os.cpu_count() or cpus,
+        online_cpus=os.cpu_count() or cpus,
         page_bytes=page,
         memory_bytes=page * os.sysconf("SC_PHYS_PAGES"),
     )

@@ -14,6 +14,7 @@ Not here: behaviour beyond reading a value's own fields.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -231,8 +232,9 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             ``power-of-two-pages``.
         misfit: What the agent does with a value that does not fit: it is ``rounded`` silently, or
             ``refused``, and then the agent does not start.
-        per: ``total`` or ``cpu``: whether the memory it takes counts once or per CPU.
-        cpus_each: Of ``cpu``: how many CPUs share one; 0: all of them.
+        per: What has the size: ``total`` one buffer; ``cpu`` one for each possible CPU, ``online-cpu``
+            for each that is on; ``cpu-share``: one buffer, of which it is each possible CPU's share.
+        cpus_each: Of ``cpu`` and ``online-cpu``: how many CPUs share one; 0: all of them.
         unbounded: The value that means "no limit"; never planned, since memory then has none.
         minimum, maximum: Bounds in the knob's own unit; None where there is none.
         choices: For text: the allowed words.
@@ -243,7 +245,7 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             with (``agent_ring_bytes``); empty when it does not say.
         verified: Whether its effect was seen to work; else a change asks at least.
         warns: What a change of it may cause, a sentence each.
-        otherwise: Other places for the same setting: the first in which it is set counts.
+        otherwise: Other places for the same setting: the first in which it is set counts (``in_use``).
         source: Where these facts were read.
     """
 
@@ -258,7 +260,7 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     rounding: Literal["none", "page", "power-of-two", "power-of-two-pages"] = "none"
-    per: Literal["total", "cpu"] = "total"
+    per: Literal["total", "cpu", "online-cpu", "cpu-share"] = "total"
     reload: Reload = Reload()
     live: Knob | None = None
     map: str = ""
@@ -273,6 +275,14 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     otherwise: tuple[Knob, ...] = ()
     source: str = ""
     help: str = ""
+
+    @property
+    def places(self) -> tuple[Knob, ...]:
+        """The setting in each of its places, this one first; ``KnobValue.place`` counts them from 0."""
+        if not self.otherwise:
+            return (self,)
+        others = (msgspec.structs.replace(one, live=one.live or self.live) for one in self.otherwise)
+        return (msgspec.structs.replace(self, otherwise=()), *others)
 
 
 class KnownMap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -523,6 +533,8 @@ class KnobValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             default then rules) or unreadable (``missing`` says why).
         raw: The very text that stands there, or None when absent.
         effective: What it amounts to in base units: bytes, seconds, cores, count.
+        absent: Its very place is not there (no such file), so it is set elsewhere or nowhere.
+        place: Which of the knob's ``places`` it was read from.
     """
 
     value: Setting = None
@@ -530,6 +542,21 @@ class KnobValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     effective: Setting = None
     source: str = ""
     missing: str = ""
+    absent: bool = False
+    place: int = 0
+
+
+def in_use(values: Sequence[KnobValue]) -> KnobValue:
+    """Of what a setting's ``places`` hold, what counts; with ``place`` filled.
+
+    The first in which it is set. One that can't be read may hold it and ends the search. Set
+    nowhere: the first in which it could be, else the first.
+    """
+    placed = [msgspec.structs.replace(value, place=place) for place, value in enumerate(values)]
+    for value in placed:
+        if value.value is not None or value.raw is not None or (value.missing and not value.absent):
+            return value
+    return next((value for value in placed if not value.missing), placed[0])
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -605,10 +632,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the arithmetic needs to know of the machine."""
+    """What the arithmetic needs to know of the machine.
+
+    Attributes:
+        cpus: Those that we may run on.
+        possible_cpus: Those that it could ever have; the kernel's per-CPU memory is for these.
+        online_cpus: Those that are on; 0: not told, take ``cpus``.
+    """
 
     cpus: int = 1
     possible_cpus: int = 1
+    online_cpus: int = 0
     page_bytes: int = 4096
     memory_bytes: int = 0
 

@@ -9,14 +9,13 @@ reloads (``knobs/``), whether we may (``engine.guarding.guards``).
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from engine.contracts import Clock
 from engine.errors import ChangeFailed, TargetGone
 from engine.values import Case, Change, KnobValue, Plan, Setting, Target
-from remediations.knobs import http, processes, units
+from remediations.knobs import amounts, http, processes
 from remediations.knobs.backend import State, hands
 from remediations.knobs.reload import WallClock, by_hand, take_effect
 from remediations.planning import KnobPlanner
@@ -119,10 +118,8 @@ def _in_force(change: Change, value: Setting, target: Target) -> bool | None:
     knob = change.knob
     if not knob.in_force or not target.metrics_url:
         return None
-    wanted = units.effective(knob.default if value is None else value, knob.unit, page_bytes=mmap.PAGESIZE)
+    wanted = amounts.made(knob.default if value is None else value, knob, amounts.here())
     seen = http.metric(target.metrics_url, knob.in_force)
     if seen is None or isinstance(wanted, bool) or not isinstance(wanted, (int, float)):
         return None
-    if knob.unit in ("bytes", "KiB", "MiB", "pages"):
-        wanted = units.round_size(wanted, knob.rounding, page_bytes=mmap.PAGESIZE)
     return abs(seen - wanted) <= 1e-6 * max(1.0, abs(wanted))

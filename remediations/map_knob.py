@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.values import Case, Knob, KnobValue, Prediction, Target
-from remediations.knobs.backend import backend
+from remediations.knobs import places
 from remediations.knobs.units import say_bytes
 from remediations.planning import KnobPlanner, OptionsT, Question, nothing
 
@@ -24,7 +24,7 @@ class MapKnobPlanner(KnobPlanner[OptionsT]):
 
     def read(self, target: Target) -> dict[str, KnobValue]:
         """The values of all knobs of this kind."""
-        return {knob.name: backend(knob.backend).read(knob, target) for knob in self._all(target)}
+        return {knob.name: places.read(knob, target) for knob in self._all(target)}
 
     def find(self, target: Target) -> Knob | None:
         """The only knob of this kind, where there is one."""

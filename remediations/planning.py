@@ -10,6 +10,7 @@ Not here: applying and undoing (``knob_change``).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Generic, Literal, NoReturn, TypeVar
@@ -18,7 +19,8 @@ import msgspec
 
 from engine.values import Case, Change, Knob, KnobValue, Plan, Prediction, Risk, Setting, Target
 from remediations import options as step_options
-from remediations.knobs import reload, units
+from remediations.consequences import by_hand, dangers
+from remediations.knobs import amounts, places
 from remediations.knobs.backend import backend, where
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
@@ -46,10 +48,26 @@ class Question(msgspec.Struct, Generic[OptionsT], frozen=True):
 
     @property
     def current(self) -> Setting:
-        """The value in force in base units: what stands there, else the agent's default."""
-        if self.now.raw is not None or self.now.value is not None:
-            return self.now.effective
-        return units.effective(self.knob.default, self.knob.unit, page_bytes=self.case.host.page_bytes)
+        """What is in force in base units: what the agent makes of the value there, else of its default.
+
+        Infinity where that means "no limit".
+        """
+        now, knob, host = self.now, self.knob, self.case.host
+        value = now.value if now.value is not None or now.raw is not None else knob.default
+        try:
+            if value is not None and (now.effective is None or amounts.of_the_knob(knob)):
+                return amounts.made(value, knob, host)
+        except ValueError:
+            return None
+        known = now.effective
+        if isinstance(known, bool) or not isinstance(known, (int, float)):
+            return known
+        return math.inf if amounts.unlimited(value, knob) else amounts.rounded(known, knob, host)
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether the setting means "no limit" now."""
+        return self.current == math.inf
 
     @property
     def style(self) -> Setting:
@@ -59,7 +77,7 @@ class Question(msgspec.Struct, Generic[OptionsT], frozen=True):
     @property
     def bounds(self) -> tuple[float, float]:
         """Minimum and maximum in base units."""
-        return units.bounds(self.knob, page_bytes=self.case.host.page_bytes)
+        return amounts.bounds(self.knob, self.case.host)
 
     def number(self, path: str) -> float | None:
         """``flow.in_per_s``, or None when unknown."""
@@ -83,13 +101,27 @@ class Question(msgspec.Struct, Generic[OptionsT], frozen=True):
             nothing(
                 f"what {self.knob.name} is now is unknown: it is not set and the profile names no default"
             )
+        if value == math.inf:
+            nothing(f"{self.knob.name} has no limit now: {self.say(self._set)} in {where(self.knob)}")
         return float(value)
 
     def fit(self, amount: float, toward: Literal["up", "down"]) -> tuple[Setting, float]:
-        """``amount`` as it would be written, and what that amounts to."""
-        page = self.case.host.page_bytes
-        written = units.render(amount, self.knob.unit, self.style, toward=toward, page_bytes=page)
-        return written, float(str(units.effective(written, self.knob.unit, page_bytes=page)))
+        """The value for ``amount``, within the knob's bounds, and what the agent makes of it.
+
+        ``up`` gives at least ``amount``, or the most that is allowed; ``down`` at most ``amount``.
+        """
+        try:
+            return amounts.written(amount, self.knob, self.case.host, like=self.style, toward=toward)
+        except ValueError as error:
+            nothing(f"{where(self.knob)}: {error}")
+
+    def say(self, value: Setting) -> str:
+        """A value of the knob for people, with what it amounts to where that is not plain."""
+        return amounts.say(value, self.knob, self.case.host)
+
+    @property
+    def _set(self) -> Setting:
+        return self.now.value if self.now.value is not None else self.knob.default
 
 
 class KnobPlanner(ABC, Generic[OptionsT]):
@@ -115,7 +147,7 @@ class KnobPlanner(ABC, Generic[OptionsT]):
         knob = self.find(target)
         if knob is None:
             return {}
-        values = {knob.name: backend(knob.backend).read(knob, target)}
+        values = {knob.name: places.read(knob, target)}
         if knob.live is not None:
             values[knob.name + LIVE] = backend(knob.live.backend).read(knob.live, target)
         return values
@@ -163,7 +195,7 @@ class KnobPlanner(ABC, Generic[OptionsT]):
             live = case.knobs.get(knob.name + LIVE)
             if live is None or live.missing:
                 blocked(now.missing)
-        return Question(case, knob, now, chosen)
+        return Question(case, knob.places[min(now.place, len(knob.otherwise))], now, chosen)
 
 
 def nothing(because: str) -> NoReturn:
@@ -180,16 +212,16 @@ def change(asked: Question[OptionsT], after: Setting, why: str) -> Change:
     """The change of the asked knob from what stands there to ``after`` (in its own unit)."""
     knob, now = asked.knob, asked.now
     if now.value is not None and after == now.value:
-        nothing(f"{where(knob)} is {units.say(after, knob.unit)} already, and not in force: reload the agent")
-    before_text = units.say(now.value, knob.unit)
+        nothing(f"{where(knob)} is {asked.say(after)} already, and not in force: reload the agent")
+    before_text = asked.say(now.value)
     if now.value is None and knob.default is not None:
-        before_text += f" (default {units.say(knob.default, knob.unit)})"
+        before_text += f" (default {asked.say(knob.default)})"
     return Change(
         knob=knob,
         before=now.value,
         after=after,
         before_text=before_text,
-        after_text=units.say(after, knob.unit),
+        after_text=asked.say(after),
         why=why,
         where=now.source if knob.backend == "bpf-variable" and now.source else where(knob),
     )
@@ -215,6 +247,11 @@ def plan(  # noqa: PLR0913 - a plan's own fields
             *warnings,
             f"the effect of this knob was not yet seen to work with {asked.case.target.profile}",
         )
+    warnings = tuple(
+        dict.fromkeys(
+            (*warnings, *dangers(changes, asked.knob, asked.say(asked.now.value) if asked.unlimited else ""))
+        )
+    )
     return Plan(
         remediation=name,
         changes=changes,
@@ -224,32 +261,11 @@ def plan(  # noqa: PLR0913 - a plan's own fields
         loses=loses,
         memory_bytes=memory_bytes,
         memory_limit=memory_limit,
-        undo_by_hand="; ".join(_undo(each, asked) for each in changes),
+        undo_by_hand="; ".join(by_hand(each, _now(each, asked), asked.case.target) for each in changes),
         temporary=temporary,
         warnings=warnings,
     )
 
 
-def _undo(made: Change, asked: Question[OptionsT]) -> str:
-    knob = made.knob
-    now = asked.case.knobs.get(knob.name + LIVE) if made.live else asked.now
-    place = now.source if now and now.source else where(knob)
-    if knob.backend == "bpf-variable":
-        step = f"runbook undo (it stores {made.before} in {place}), or restart the agent: it ends with it"
-    elif knob.backend == "cgroup":
-        quota = now.raw.split()[0] if now and now.raw else "max" if place.endswith("cpu.max") else "-1"
-        step = f"echo {quota} > {place}"
-    elif knob.backend == "file-capability":
-        step = f"setcap {made.before} {knob.file}" if made.before else f"setcap -r {knob.file}"
-    elif knob.backend == "systemd-dropin":
-        step = f"rm {knob.file}; systemctl daemon-reload"
-    elif knob.backend == "stale-entries":
-        step = "runbook undo (it puts what was deleted back where its key is absent)"
-    elif knob.backend == "mount":
-        step = f"umount {knob.file}"
-    elif made.before is None:
-        step = f"take the line {knob.path} out of {knob.file}"
-    else:
-        step = f"edit {place}: set {knob.path} back to {now.raw if now and now.raw else made.before_text}"
-    then = reload.by_hand(knob.reload, asked.case.target)
-    return f"{step}; then: {then}" if then else step
+def _now(made: Change, asked: Question[OptionsT]) -> KnobValue | None:
+    return asked.case.knobs.get(made.knob.name + LIVE) if made.live else asked.now

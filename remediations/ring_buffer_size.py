@@ -17,8 +17,10 @@ from typing import Annotated
 
 import msgspec
 
-from engine.values import Plan, Prediction
+from engine.values import Plan, Prediction, Setting
 from remediations.knob_change import KnobChange
+from remediations.knobs.amounts import buffers, say_buffers
+from remediations.knobs.backend import where
 from remediations.knobs.units import round_size, say_bytes, say_seconds
 from remediations.options import says
 from remediations.planning import FULL_CORE, KnobPlanner, Question, change, nothing, plan
@@ -35,11 +37,12 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """The sizes in bytes: in force, what the largest burst would have needed, planned."""
+    """The sizes in bytes: in force, what the largest burst would have needed, planned, the most allowed."""
 
     size: float
     burst: float
     planned: float
+    most: float
 
 
 class RingBufferPlanner(KnobPlanner[Options]):
@@ -53,11 +56,7 @@ class RingBufferPlanner(KnobPlanner[Options]):
     def decide(self, asked: Question[Options]) -> Plan:
         """From the largest burst to the next size; refused where a bigger ring would not help."""
         _refuse_overload(asked)
-        need = _need(asked)
-        after, size = asked.fit(need.planned, "up")
-        need = Need(
-            need.size, need.burst, float(round_size(size, POWERS, page_bytes=asked.case.host.page_bytes))
-        )
+        need, after = _written(asked, _need(asked))
         memory, limit = _memory(asked, need)
         why = (
             f"the largest burst seen needed {say_bytes(need.burst)}, the ring holds {say_bytes(need.size)};"
@@ -111,16 +110,35 @@ def _need(asked: Question[Options]) -> Need:
     if planned <= size:
         why = f"at most {say_bytes(most)} is allowed" if wanted > size else "it loses nothing"
         nothing(f"the ring is {say_bytes(size)} and would need {say_bytes(wanted)}; {why}")
-    return Need(size, burst, planned)
+    return Need(size, burst, planned, most)
+
+
+def _written(asked: Question[Options], need: Need) -> tuple[Need, Setting]:
+    """The need as the knob can be set to it, and the value; never beyond the most that is allowed."""
+    page = asked.case.host.page_bytes
+    after, size = asked.fit(need.planned, "up")
+    if round_size(size, POWERS, page_bytes=page) > need.most:
+        after, size = asked.fit(need.planned, "down")
+    planned = float(round_size(size, POWERS, page_bytes=page))
+    if planned <= need.size:
+        nothing(
+            f"the ring is {say_bytes(need.size)}, and {asked.say(after)} is the most that"
+            f" {where(asked.knob)} can be set to"
+        )
+    return msgspec.structs.replace(need, planned=planned), after
 
 
 def _memory(asked: Question[Options], need: Need) -> tuple[int, str]:
     """What it adds, and the limit it falls under; refused when the old and the new ring do not fit."""
-    copies = asked.case.host.possible_cpus if asked.knob.per == "cpu" else 1
+    copies = buffers(asked.knob, asked.case.host)
     added = int(need.planned - need.size) * copies
     limit, left = asked.number("process.memory_limit_bytes"), asked.number("process.memory_left_bytes")
-    times = f" × {copies} CPUs" if copies > 1 else ""
-    held = f"{say_bytes(need.planned)}{times} of memory, mapped twice ({say_bytes(2 * need.planned)} virtual)"
+    times = say_buffers(asked.knob, asked.case.host)
+    whole = f" = {say_bytes(need.planned * copies)}" if copies > 1 else ""
+    held = (
+        f"{say_bytes(need.planned)}{times}{whole} of memory, mapped twice"
+        f" ({say_bytes(2 * need.planned * copies)} virtual)"
+    )
     if left is None:
         return added, f"{held}; no memory limit of the agent is known"
     of = f" of {say_bytes(limit)}" if limit else ""
@@ -177,9 +195,11 @@ def _warnings(asked: Question[Options], need: Need) -> tuple[str, ...]:
         said.append(f"{say_bytes(need.planned)} is the most allowed and too small for the largest burst seen")
     elif need.planned < 2 * need.burst:
         said.append("little room beyond the largest burst seen")
-    configured = asked.current
-    if isinstance(configured, (int, float)) and round_size(configured, POWERS) != round_size(
-        need.size, POWERS
+    configured, page = asked.current, asked.case.host.page_bytes
+    if (
+        isinstance(configured, (int, float))
+        and math.isfinite(configured)
+        and round_size(configured, POWERS, page_bytes=page) != round_size(need.size, POWERS, page_bytes=page)
     ):
         said.append(
             f"{say_bytes(need.size)} is in force, but {say_bytes(configured)} is set: was a reload forgotten?"

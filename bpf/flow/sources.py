@@ -11,16 +11,18 @@ from __future__ import annotations
 import ctypes
 import re
 import struct
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from bpf.library import library
 from bpf.objects import variables
 from bpf.syscall import MapInfo, map_info, opened
 from bpf.system.procfs import read_text
 from bpf.system.prometheus import Sample, scrape, total
-from engine.errors import ProbeFailed
+from engine.errors import ProbeFailed, RunbookError
 from engine.values import Counter, Target
 
+T = TypeVar("T")
 _ARRAY, _PERCPU_ARRAY = 2, 6  # linux/bpf.h
 
 
@@ -48,8 +50,8 @@ class VariableSource:
     cheap = True
 
     def __init__(self, target: Target, counter: Counter) -> None:
-        self._variable = variables.find(target.map_ids, counter.name)
-        self.label = f"bpf-variable {counter.name}"
+        self._variable, name = _first(counter, lambda name: variables.find(target.map_ids, name))
+        self.label = f"bpf-variable {name}"
         self.map_id = self._variable.map_id
 
     def read(self) -> float | None:
@@ -98,7 +100,9 @@ class MetricSource:
 
     def read(self) -> float | None:
         """The sum of the series that match, as of the last fetch."""
-        return total(self._page.samples, self._counter.name, self._counter.labels)
+        name, value = counted(self._page.samples, self._counter)
+        self.label = f"metric {name}"
+        return value
 
     def close(self) -> None:
         """Nothing is open."""
@@ -115,7 +119,7 @@ class LogSource:
 
     def __init__(self, counter: Counter, before: list[str]) -> None:
         """``before``: lines from before the window; only a running total has a use for them."""
-        self._pattern = re.compile(counter.name)
+        self._patterns = [re.compile(pattern) for pattern in (counter.name, *counter.also)]
         self._cumulative = counter.cumulative
         self._count: float | None = None
         if self._cumulative:
@@ -124,7 +128,7 @@ class LogSource:
     def feed(self, lines: list[str]) -> None:
         """Take new lines in; those that do not match are passed over."""
         for line in lines:
-            found = self._pattern.search(line)
+            found = next(filter(None, (pattern.search(line) for pattern in self._patterns)), None)
             if found:
                 number = float(found[1]) if found.groups() else 1.0
                 self._count = number if self._cumulative else (self._count or 0.0) + number
@@ -147,10 +151,10 @@ class MapSource:
     cheap = False
 
     def __init__(self, target: Target, counter: Counter) -> None:
-        self._map_id, self._info = _array_named(target, counter.name)
+        (self._map_id, self._info), name = _first(counter, lambda name: _array_named(target, name))
         self._key = struct.pack("=I", int(counter.labels.get("key", "0")))
         self._offset = int(counter.labels.get("offset", "0"))
-        self.label = f"bpf-map {counter.name}"
+        self.label = f"bpf-map {name}"
 
     def read(self) -> float | None:
         """The number now; None when the map is gone."""
@@ -165,6 +169,31 @@ class MapSource:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def counted(samples: list[Sample], counter: Counter) -> tuple[str, float | None]:
+    """The first name of a metric counter that is on a page, and its count; None when none is."""
+    for name in (counter.name, *counter.also):
+        value = total(samples, name, counter.labels)
+        if value is not None:
+            return name, value
+    return counter.name, None
+
+
+def _first(counter: Counter, find: Callable[[str], T]) -> tuple[T, str]:
+    """What the first name that is there stands for, and the name.
+
+    Raises:
+        RunbookError: None is there; of the first name.
+    """
+    missing: RunbookError | None = None
+    for name in (counter.name, *counter.also):
+        try:
+            return find(name), name
+        except RunbookError as error:
+            missing = missing or error
+    assert missing is not None  # noqa: S101 - a counter has a name
+    raise missing
 
 
 def _array_named(target: Target, name: str) -> tuple[int, MapInfo]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
-from bpf.flow.sources import Page
+from bpf.flow.sources import Page, counted
 from bpf.system.procfs import must_live
-from bpf.system.prometheus import Sample, total
+from bpf.system.prometheus import Sample
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Counter, Evidence, Field, Reading, Scalar, Series, Support, Target
@@ -131,15 +131,17 @@ def _rate_of(scrapes: Scrapes, counters: list[Counter]) -> Reading:
     rate = 0.0
     for counter in counters:
         seen = [
-            (at, value)
-            for at, samples, _ in scrapes
-            if (value := total(samples, counter.name, counter.labels)) is not None
+            (at, value) for at, samples, _ in scrapes if (value := counted(samples, counter)[1]) is not None
         ]
         if len(seen) < 2:
             return Reading(unit="events/s", missing=f"{counter.name} is not on the page: unknown, not zero")
         seconds = seen[-1][0] - seen[0][0]
         rate += growth([value for _, value in seen]) / seconds if seconds > 0 else 0.0
-    return Reading(value=rate, unit="events/s", source=" + ".join(f"metric {c.name}" for c in counters))
+    return Reading(
+        value=rate,
+        unit="events/s",
+        source=" + ".join(f"metric {counted(scrapes[-1][1], c)[0]}" for c in counters),
+    )
 
 
 def _charts(scrapes: Scrapes, wanted: list[Counter]) -> dict[str, Series]:
@@ -147,9 +149,7 @@ def _charts(scrapes: Scrapes, wanted: list[Counter]) -> dict[str, Series]:
     charts = {}
     for counter in wanted:
         points = [
-            (at, value)
-            for at, samples, _ in scrapes
-            if (value := total(samples, counter.name, counter.labels)) is not None
+            (at, value) for at, samples, _ in scrapes if (value := counted(samples, counter)[1]) is not None
         ]
         rates = [
             (b_at, growth([a, b]) / (b_at - a_at)) for (a_at, a), (b_at, b) in pairwise(points) if b_at > a_at

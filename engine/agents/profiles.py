@@ -123,7 +123,8 @@ class KnobSpec(_Part, frozen=True, kw_only=True):
         base: For unit `doublings`: what 0 amounts to; each 1 more doubles it.
         rounding: What fits; `power-of-two` is of the knob's own unit.
         misfit: Whether a value that does not fit is `rounded` silently or `refused` at start.
-        per: Whether its memory counts once or per CPU.
+        per: What has the size: `total` one buffer; `cpu` one for each possible CPU, `online-cpu` for each
+            that is on; `cpu-share`: one buffer, of which the value is each possible CPU's share.
         cpus_each: For `per: cpu`: how many CPUs share one, 0 for all; a number or a placeholder.
         unbounded: The value that means "no limit".
         reload: Overrides the profile's reload.
@@ -151,7 +152,7 @@ class KnobSpec(_Part, frozen=True, kw_only=True):
     base: AsWritten = None
     rounding: Literal["none", "page", "power-of-two", "power-of-two-pages"] = "none"
     misfit: Literal["rounded", "refused"] = "rounded"
-    per: Literal["total", "cpu"] = "total"
+    per: Literal["total", "cpu", "online-cpu", "cpu-share"] = "total"
     cpus_each: int | str = 1
     unbounded: AsWritten = None
     reload: ReloadSpec | None = None

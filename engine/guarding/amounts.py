@@ -8,6 +8,7 @@ Not here: writing a setting (``remediations.knobs.units``), quantities of our ow
 
 from __future__ import annotations
 
+import math
 import re
 
 from engine import units
@@ -27,13 +28,22 @@ def in_base_units(value: Setting, knob: Knob, page_bytes: int = 4096) -> float |
     """A setting in bytes, seconds, cores or count; None when it is no number of the knob's unit.
 
     Text is read as the agent reads it: ``2MiB``, ``360ms``; without a unit it is in the knob's own.
+    Infinity for the value that means "no limit".
     """
-    if knob.unit in WORDS:
+    if value is None or knob.unit in WORDS:
         return None
+    if knob.unbounded is not None and str(value) == str(knob.unbounded):
+        return math.inf
+    if knob.unit == "preset":
+        return knob.presets.get(f"{value:g}" if isinstance(value, float) else str(value).strip())
     if isinstance(value, str):
         return _read(value.strip(), knob, page_bytes)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
+    return None if isinstance(value, bool | list | dict) else _of_number(value, knob, page_bytes)
+
+
+def _of_number(value: float, knob: Knob, page_bytes: int) -> float:
+    if knob.unit == "doublings":
+        return float((knob.base or 1.0) * 2.0**value)
     return value * (page_bytes if knob.unit == "pages" else _FACTORS.get(knob.unit, 1.0))
 
 
@@ -41,6 +51,8 @@ def _read(text: str, knob: Knob, page_bytes: int) -> float | None:
     """A setting that is written as text."""
     dimension = "bytes" if knob.unit in _SIZES else "duration" if knob.unit in _TIMES else None
     quantity = units.parse(text)
+    if quantity is None and knob.unit == "doublings" and text.removeprefix("-").isdigit():
+        return in_base_units(int(text), knob)
     if quantity is not None:
         return float(quantity[0]) if quantity[1] == dimension else None
     if dimension == "bytes" and (match := _LETTER.fullmatch(text)):

@@ -8,6 +8,7 @@ Not here: joining rules (``engine.guarding.guards``), choosing them (``engine.gu
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,11 +92,11 @@ class StepFactor(Rule):
         page = situation.host.page_bytes
         for change in plan.changes:
             for value in (_before(change), change.after):
-                unread = value is not None and in_base_units(value, change.knob, page) is None
+                amount = in_base_units(value, change.knob, page)
+                unread = value is not None and (amount is None or math.isinf(amount))
                 if unread and change.knob.unit not in WORDS:
-                    because = (
-                        f"{value!r} can't be read in {change.knob.unit}: how large the step is, is unknown"
-                    )
+                    why = "means no limit" if amount else f"can't be read in {change.knob.unit}"
+                    because = f"{value!r} {why}: how large the step is, is unknown"
                     return self.says("ask", because, at_most=self.most)
         factors = [factor for change in plan.changes if (factor := _factor(change, page)) is not None]
         if not factors:

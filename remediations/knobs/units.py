@@ -7,7 +7,7 @@ text stays text and a number stays a number; ``say`` is for people.
 Suffixes: ``KiB`` ``Ki`` ``K`` ``k`` are 1024, ``KB`` ``kB`` are 1000 (and so on to ``T``).
 A lone letter is 1024 as with systemd, Docker and Tetragon; Kubernetes' 1000 is not meant.
 
-Not here: where a setting stands (the backends).
+Not here: where a setting stands (the backends), presets, rounding by knob, CPUs (``amounts``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from engine.values import Knob, Setting
+from engine.values import Setting
 
 PAGE_BYTES = 4096
 
@@ -43,7 +43,7 @@ def effective(value: Setting, unit: str, *, page_bytes: int = PAGE_BYTES) -> Set
     if unit in _SIZES or unit == "pages":
         factor = page_bytes if unit == "pages" else _SIZES[unit]
         return _size(value, factor)
-    if unit in ("s", "ms", "us"):
+    if unit in ("s", "ms", "us", "ns"):
         return _seconds(value, _TIMES[unit])
     number = _number(value)
     return int(number) if unit in _COUNTS and number.is_integer() else number
@@ -72,11 +72,15 @@ def render(
     if unit == "cores":
         number: int | float = round(amount, 3)
     else:
-        factor = page_bytes if unit == "pages" else _SIZES.get(unit) or _TIMES.get(unit, 1)
-        scaled = round(amount / factor, 9)
-        fractional = isinstance(like, float) or (unit == "s" and like is None)
+        scaled = round(amount / one(unit, page_bytes=page_bytes), 9)
+        fractional = isinstance(like, float) or unit == "share" or (unit == "s" and like is None)
         number = scaled if fractional and not scaled.is_integer() else max(1, whole(scaled))
     return str(number) if isinstance(like, str) else number
+
+
+def one(unit: str, *, page_bytes: int = PAGE_BYTES) -> float:
+    """What 1 in a unit is in base units: ``pages`` 4096, ``ms`` 0.001, ``count`` 1."""
+    return page_bytes if unit == "pages" else _SIZES.get(unit) or _TIMES.get(unit, 1)
 
 
 def round_size(size_bytes: float, rounding: str, *, page_bytes: int = PAGE_BYTES, down: bool = False) -> int:
@@ -88,13 +92,6 @@ def round_size(size_bytes: float, rounding: str, *, page_bytes: int = PAGE_BYTES
     if rounding == "power-of-two-pages":
         count = 1 << (count.bit_length() - 1) if down else 1 << (count - 1).bit_length()
     return count * page_bytes
-
-
-def bounds(knob: Knob, *, page_bytes: int = PAGE_BYTES) -> tuple[float, float]:
-    """The knob's minimum and maximum in base units; 0 and infinity where there is none."""
-    low = effective(knob.minimum, knob.unit, page_bytes=page_bytes) if knob.minimum is not None else 0
-    high = effective(knob.maximum, knob.unit, page_bytes=page_bytes) if knob.maximum is not None else math.inf
-    return _number(low), _number(high)
 
 
 def say(value: Setting, unit: str) -> str:
@@ -128,7 +125,7 @@ def say_seconds(seconds: float) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\s*\d+(\.\d+)?\s*", text) is not None
+    return re.fullmatch(r"\s*-?\d+(\.\d+)?\s*", text) is not None
 
 
 def _number(value: object) -> float:

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.values import Knob
-from remediations.knobs.units import bounds, effective, render, round_size, say, say_bytes
+from remediations.knobs.units import effective, render, round_size, say, say_bytes
 
 
 @pytest.mark.parametrize(
@@ -84,12 +83,6 @@ def test_rounding_gives_a_power_of_two_of_pages_that_fits(size, page):
     assert (up // page).bit_count() == 1
     assert down <= max(size, page)
     assert up <= 2 * max(size, page)
-
-
-def test_bounds_are_in_base_units():
-    """A profile gives them in the knob's own unit."""
-    assert bounds(Knob(name="k", backend="b", unit="MiB", minimum=1, maximum=64)) == (1 << 20, 64 << 20)
-    assert bounds(Knob(name="k", backend="b"))[1] == float("inf")
 
 
 def test_people_read_whole_units():
