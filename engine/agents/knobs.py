@@ -18,6 +18,8 @@ from engine.agents.profiles import KnobSpec, MapSpec, Profile, ReloadSpec
 from engine.errors import UsageError
 from engine.values import Knob, KnownMap, Reload, Setting
 
+#: Backends whose settings are in force as soon as they are written.
+_AT_ONCE = ("bpf-variable", "cgroup", "cgroup-memory")
 #: Base units in one of a knob's own unit.
 _FACTORS = {
     "bytes": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "pages": float(mmap.PAGESIZE),
@@ -69,7 +71,7 @@ def absolute(path: str, cwd: str) -> str:
 
 def _knob(name: str, spec: KnobSpec, profile: Profile, fill: Placeholders, config_file: str) -> Knob:
     live = _knob(name, spec.live, profile, fill, config_file) if spec.live else None
-    reload = spec.reload or (ReloadSpec() if spec.backend in ("bpf-variable", "cgroup") else profile.reload)
+    reload = spec.reload or (ReloadSpec() if spec.backend in _AT_ONCE else profile.reload)
     file = fill.fill(spec.file) or (config_file if spec.backend.endswith("-file") else "")
     return Knob(
         name=name,
