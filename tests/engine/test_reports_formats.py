@@ -3,9 +3,10 @@
 import json
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 
-from engine import reports
+from engine import record, reports
 from engine.errors import UsageError
 from engine.reports import json as machine
 from tests.samples import runs
@@ -133,3 +134,19 @@ def test_only_numbers_keep_to_one_line_in_the_evidence():
     report = reports.render(runs.burst_run(), "html")
     assert '<td class="word">bursts</td>' in report
     assert '<td class="number">256 KiB</td>' in report
+
+
+def test_a_goal_about_a_sum_shows_the_sum():
+    """The agent's own CPU alone would tell half of what the goal is about."""
+    run = runs.burst_run()
+    events = [
+        msgspec.structs.replace(
+            event,
+            condition="a.cpu_cores + b.cpu_cores < inputs.most",
+            values={"a.cpu_cores": 0.25, "b.cpu_cores": 0.5},
+        )
+        if isinstance(event, record.GoalMeasured)
+        else event
+        for event in run.events
+    ]
+    assert "0.75 cores" in reports.render(msgspec.structs.replace(run, events=tuple(events)), "html")
