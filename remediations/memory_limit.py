@@ -179,6 +179,7 @@ def _plan(  # noqa: PLR0913, PLR0917 - a plan's parts
     warnings: tuple[str, ...],
 ) -> Plan:
     made = change(asked, int(after), why)
+    made = msgspec.structs.replace(made, where=asked.now.source or made.where)
     planned = plan(
         name,
         asked,

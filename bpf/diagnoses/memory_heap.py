@@ -35,6 +35,7 @@ def heap_leak(f: Facts) -> Cause | None:
         speaks_for=kept(
             f"{_range(f)} of private memory, {_straightness(f)}",
             _of_site(f) if proven else "",
+            f"called by {s.stack}" if proven and s.stack else "",
             f"{share(s.survival)} of what was allocated outlived the watching"
             if proven and s.survival is not None
             else "",
@@ -173,6 +174,8 @@ def _range(f: Facts) -> str:
 def _straightness(f: Facts) -> str:
     if f.heap.slowing is None:
         return f"over {span(f.window_s)}"
+    if abs(f.heap.slowing - 1) < 0.05:
+        return "in a straight line: the second half as fast as the first"
     if f.heap.slowing <= SLOWS:
         return f"slower in the second half ({share(f.heap.slowing)} of the first's), then steady"
     return f"in a straight line: the second half at {f.heap.slowing:.2g} times the first half's rate"

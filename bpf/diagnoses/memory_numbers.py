@@ -47,6 +47,7 @@ class Sites(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     site_share: float | None
     site_per_s: float | None
+    stack: str
     profiled: bool
     inuse: float | None
 
@@ -135,9 +136,17 @@ def sites_of(case: Case) -> Sites:
         site=case.text(f"{own}.top_site") or "",
         site_share=n(f"{own}.top_site_share"),
         site_per_s=n(f"{own}.top_site_bytes_per_s"),
+        stack=_top_stack(case, own),
         profiled=profiled,
         inuse=n("heap.inuse_bytes"),
     )
+
+
+def _top_stack(case: Case, own: str) -> str:
+    """The calls that lead to the top site, the innermost first."""
+    seen = case.evidence.get(own)
+    rows = seen.tables.get("sites", ()) if seen is not None else ()
+    return str(rows[0].get("stack") or "") if rows else ""
 
 
 def maps_of(case: Case) -> Maps:
