@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from engine.agents.placeholders import Placeholders
 from engine.agents.processes import ProcessTable
-from engine.agents.profiles import Config, Profile
+from engine.agents.profile import Config, Profile
 
 
 class NoProcess(ProcessTable):

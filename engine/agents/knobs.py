@@ -13,8 +13,9 @@ from pathlib import PurePosixPath
 import msgspec
 
 from engine import units
+from engine.agents.knob_spec import KnobSpec, ReloadSpec
 from engine.agents.placeholders import Placeholders
-from engine.agents.profiles import KnobSpec, MapSpec, Profile, ReloadSpec
+from engine.agents.profile import MapSpec, Profile
 from engine.errors import UsageError
 from engine.values import Knob, KnownMap, Reload, Setting
 

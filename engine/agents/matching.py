@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 
 from engine.agents.processes import ProcessTable
-from engine.agents.profiles import Match
+from engine.agents.profile import Match
 from engine.values import BpfLink, BpfMap, BpfProgram, Inventory
 
 COMM_LENGTH = 15  # characters of a process or BPF object name that the kernel keeps

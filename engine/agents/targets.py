@@ -22,7 +22,7 @@ from engine.agents import installed, knobs, profiles
 from engine.agents.matching import Held, by_owner, matching, ours, rings
 from engine.agents.placeholders import Placeholders, option
 from engine.agents.processes import ProcessTable
-from engine.agents.profiles import Config, Profile
+from engine.agents.profile import Config, Profile
 from engine.contracts import FindTarget
 from engine.errors import RunbookError, TargetAmbiguous, TargetNotFound, UsageError, nearest
 from engine.values import Inventory, Knob, Process, Target

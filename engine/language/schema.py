@@ -22,7 +22,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 #: Kind of document → module and struct; a policy is read by its own module.
 _KINDS = {
     "runbook": ("engine.language.model", "Runbook"),
-    "profile": ("engine.agents.profiles", "Profile"),
+    "profile": ("engine.agents.profile", "Profile"),
     "policy": ("engine.guarding.policy", "Policy"),
     "case": ("engine.rehearsals.model", "Rehearsal"),
 }

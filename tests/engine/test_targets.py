@@ -282,13 +282,6 @@ def test_a_wrong_profile_is_explained(tmp_path, text, says):
     assert says in error.value.problem
 
 
-def test_an_operators_profile_overrides_the_shipped_one(tmp_path):
-    """A shipped profile can be corrected without touching the package."""
-    (tmp_path / "lab.yaml").write_text("profile: lab\nmatch: {comm: mine}\n")
-    found = profiles.available(environment={"RUNBOOK_PROFILES": str(tmp_path), "HOME": "/nowhere"})
-    assert found["lab"] == tmp_path / "lab.yaml"
-
-
 def test_one_broken_profile_does_not_hide_the_others(tmp_path):
     """It is reported and left out."""
     (tmp_path / "bad.yaml").write_text("profile: bad\n")
