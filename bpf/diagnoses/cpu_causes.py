@@ -114,7 +114,7 @@ def too_many(f: Facts, b: Bill) -> Cause | None:
     return Cause(
         name="too-many-events",
         sentence=f"{rate}{price} take {cores(b.many)}",
-        confidence=0.9 if many else 0.4,
+        confidence=0.9 if many else 0.7 if (f.events or 0.0) >= ORDINARY_RATE / 2 else 0.4,
         explains=part,
         speaks_for=kept(
             f"{rate}, with {count(ORDINARY_RATE)}/s being much" if many else "",
