@@ -19,8 +19,8 @@ SLOWS = 0.7
 #: The same where allocations are seen to replace older ones, this share of them at least.
 BENDS, REPLACES = 0.95, 0.2
 #: Bytes kept by the allocations that were watched afterwards, over the growth of the second half: from
-#: here on the growth went on as it was. Asked-for bytes are fewer than taken ones.
-WENT_ON = 0.65
+#: here on the growth went on as it was. In the allocator's own sizes, and in those asked for, which are less.
+WENT_ON, WENT_ON_ASKED = 0.8, 0.65
 #: Share of a heap that is free from which its allocator is worth naming, and from how much on.
 MUCH_FREE, FREE_BYTES = 0.3, 8 << 20
 #: Entries of processes that are gone: share of the map from which they are the trouble.
@@ -66,9 +66,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     def went_on(self) -> bool:
         """Allocations, watched afterwards, keep what its second half grew by and replace nothing."""
         s, late = self.sites, self.heap.late
-        if not s.growing or not s.per_s or not late or late <= 0 or self.replaced >= REPLACES:
+        if not late or late <= 0:
             return False
-        return s.per_s >= WENT_ON * late
+        if s.net is not None:
+            return s.net >= WENT_ON * late
+        asked = s.per_s if s.growing and s.per_s and self.replaced < REPLACES else 0.0
+        return asked >= WENT_ON_ASKED * late
 
     @property
     def entries_grow(self) -> bool:

@@ -117,6 +117,8 @@ def _notes(case: Case, f: Facts) -> tuple[str, ...]:
         notes.append(
             f"{count(f.group.others)} other processes are in its cgroup: its growth is not only the agent's"
         )
+    if f.heap.touching:
+        notes.append("buffers that it took earlier are used for the first time: that is growth, and no leak")
     if f.window_s < 30 and (f.heap_grows or f.slows):
         notes.append(f"the window was {span(f.window_s)}: a saw-tooth that is longer looks like growth")
     return tuple(notes)

@@ -12,6 +12,8 @@ from bpf.diagnoses.memory_facts import FREE_BYTES, MUCH_FREE, REPLACES, SLOWS, F
 from bpf.diagnoses.wording import count, kept, octets, share, span
 from engine.values import Cause
 
+#: Of the growth, the share that the watched allocations must keep.
+KEPT = 0.5
 #: Of what was allocated in the first half of the watching, the share that must outlive the second.
 SURVIVES = 0.1
 
@@ -21,8 +23,9 @@ def heap_leak(f: Facts) -> Cause | None:
     if not f.heap_grows or f.slows:
         return None
     s = f.sites
-    proven = bool(s.growing) and (s.survival is None or s.survival >= SURVIVES)
-    freed = s.growing is False
+    stays = s.net is None or s.net >= KEPT * f.heap_growth
+    proven = bool(s.growing) and (s.survival is None or s.survival >= SURVIVES) and stays
+    freed = s.growing is False or not stays
     site = f" at {s.site}" if proven and s.site else ""
     rate = octets(f.heap_growth)
     return Cause(

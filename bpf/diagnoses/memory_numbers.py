@@ -28,6 +28,7 @@ class Heap(msgspec.Struct, frozen=True, kw_only=True):
     late: float | None
     slowing: float | None
     plateau: bool
+    touching: bool
     bytes: float | None
     free: float | None
     free_share: float | None
@@ -42,6 +43,7 @@ class Sites(msgspec.Struct, frozen=True, kw_only=True):
     growing: bool | None
     per_s: float | None
     survival: float | None
+    net: float | None
     allocations: float | None
     older_frees: float | None
     site: str
@@ -113,6 +115,7 @@ def heap_of(case: Case) -> Heap:
         late=n("memory.late_slope_bytes_per_s"),
         slowing=n("memory.slowing"),
         plateau=bool(n("memory.plateau")),
+        touching=bool(n("memory.touching")),
         bytes=n("memory.heap_bytes"),
         free=n("memory.heap_free_bytes"),
         free_share=n("memory.heap_free_share"),
@@ -131,6 +134,7 @@ def sites_of(case: Case) -> Sites:
         growing=_flag(case, f"{own}.growing"),
         per_s=n("heap.growth_bytes_per_s") if own == "heap" else n("alloc.outstanding_bytes_per_s"),
         survival=n("alloc.survival_share"),
+        net=n("alloc.net_bytes_per_s") if own == "alloc" else None,
         allocations=n("alloc.allocations_per_s"),
         older_frees=n("alloc.older_frees_per_s"),
         site=case.text(f"{own}.top_site") or "",

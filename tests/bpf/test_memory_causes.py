@@ -171,6 +171,18 @@ def test_a_large_cache_is_told_by_what_it_replaces():
     assert names(decide(memory=growing(1e6, 1.0), alloc=replaces)) == ["heap-leak"]
 
 
+@pytest.mark.parametrize(("net", "name"), [(0.5e6, "cache-filling"), (0.9e6, "heap-leak")])
+def test_what_the_program_holds_in_all_decides_where_it_is_known(net, name):
+    """Survivors alone prove nothing: a cache has them too, and gives older memory back."""
+    alloc = LEAKS | {"older_frees_per_s": 9000.0, "net_bytes_per_s": net}
+    assert names(decide(memory=growing(1e6, 0.85), alloc=alloc)) == [name]
+
+
+def test_a_buffer_that_is_used_for_the_first_time_is_noted():
+    """Growth without asking the kernel for more."""
+    assert any("first time" in note for note in decide(memory=FLAT | {"touching": True}).notes)
+
+
 def test_a_step_that_was_given_back_is_no_cache():
     """Taken in the window and free again: its allocator's, not a cache's."""
     memory = FLAT | {"grown_bytes": 60e6, "heap_free_bytes": 60e6, "heap_free_share": 0.9, "heap_bytes": 64e6}
