@@ -88,7 +88,7 @@ EXPECTED: dict[str, dict[str, Expected]] = {
         "busy-poll": of("busy-polling", "fixed", hold="6s"),
         "hot-program": of("hot-program", "fixed", hold="6s"),
         "hot-reader": of("inefficient-processing", "unfixed", hold="6s"),
-        "event-storm": of("too-many-events", "mitigated", hold="6s"),
+        "event-storm": of("too-many-events", "mitigated fixed", hold="6s"),
     },
 }
 
