@@ -16,6 +16,9 @@ import eyes  # noqa: E402
 import flow  # noqa: E402
 import foretold  # noqa: E402
 import loads  # noqa: E402
+import mapping  # noqa: E402
+import memory  # noqa: E402
+import stacks  # noqa: E402
 from promises import NotHere  # noqa: E402
 
 
@@ -35,7 +38,16 @@ def try_one(promise: Callable[[], None]) -> dict[str, str | float]:
 
 
 if __name__ == "__main__":
-    for tried in (*eyes.PROMISES, *loads.PROMISES, *flow.PROMISES, *foretold.PROMISES, *causes.PROMISES):
+    for tried in (
+        *eyes.PROMISES,
+        *mapping.PROMISES,
+        *loads.PROMISES,
+        *flow.PROMISES,
+        *foretold.PROMISES,
+        *causes.PROMISES,
+        *stacks.PROMISES,
+        *memory.PROMISES,
+    ):
         sys.stdout.write(json.dumps(try_one(tried)) + "\n")
         sys.stdout.flush()
     sys.stdout.write("all promises were tried\n")
