@@ -17,6 +17,7 @@ from engine.agents.knob_spec import KnobSpec, ReloadSpec
 from engine.agents.placeholders import Placeholders
 from engine.agents.profile import MapSpec, Profile
 from engine.errors import UsageError
+from engine.guarding.amounts import lettered
 from engine.values import Knob, KnownMap, Reload, Setting
 
 #: Backends whose settings are in force as soon as they are written.
@@ -81,11 +82,11 @@ def _knob(name: str, spec: KnobSpec, profile: Profile, fill: Placeholders, confi
         path=fill.fill(spec.path),
         unit=spec.unit,
         default=spec.default,
-        minimum=_bound(name, spec.minimum, spec.unit),
-        maximum=_bound(name, spec.maximum, spec.unit),
+        minimum=bound(name, spec.minimum, spec.unit),
+        maximum=bound(name, spec.maximum, spec.unit),
         choices=spec.choices,
-        presets={key: _amount(name, value) for key, value in spec.presets.items()},
-        base=_amount(name, spec.base) if spec.base is not None else 0.0,
+        presets={key: amount(name, value) for key, value in spec.presets.items()},
+        base=amount(name, spec.base),
         rounding=spec.rounding,
         misfit=spec.misfit,
         per=spec.per,
@@ -103,10 +104,13 @@ def _knob(name: str, spec: KnobSpec, profile: Profile, fill: Placeholders, confi
     )
 
 
-def _amount(name: str, written: Setting) -> float:
-    """What a preset amounts to, in base units: ``8MiB`` is 8388608."""
-    amount = _bound(name, written, "")
-    return 0.0 if amount is None else amount
+def amount(name: str, written: Setting) -> float:
+    """What a preset amounts to, in base units: ``8MiB`` is 8388608; 0 when nothing is written.
+
+    Raises:
+        UsageError: It is no quantity.
+    """
+    return bound(name, written, "") or 0.0
 
 
 def _cpus_each(name: str, written: int | str, fill: Placeholders) -> int:
@@ -117,13 +121,19 @@ def _cpus_each(name: str, written: int | str, fill: Placeholders) -> int:
     return int(filled)
 
 
-def _bound(name: str, written: Setting, unit: str) -> float | None:
-    """A bound in the knob's own unit: ``4KiB`` of a knob in pages is 1."""
+def bound(name: str, written: Setting, unit: str) -> float | None:
+    """A bound in the knob's own unit: ``4KiB`` of a knob in pages is 1.
+
+    Raises:
+        UsageError: It is no quantity.
+    """
     if written is None:
         return None
     if isinstance(written, int | float) and not isinstance(written, bool):
         return float(written)
-    parsed = units.parse(written) if isinstance(written, str) else None
-    if parsed is None:
-        raise UsageError(f"{name}: {written!r} is no bound", fix="write it as 4KiB, 10s or a number")
-    return parsed[0] / _FACTORS.get(unit, 1.0)
+    text = written if isinstance(written, str) else ""
+    parsed = units.parse(text)
+    quantity = parsed[0] if parsed else lettered(text)
+    if quantity is None:
+        raise UsageError(f"{name}: {written!r} is no quantity", fix="write it as 4KiB, 10s or a number")
+    return quantity / _FACTORS.get(unit, 1.0)

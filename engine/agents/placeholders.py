@@ -16,7 +16,13 @@ from pathlib import Path
 from engine.agents.processes import ProcessTable
 from engine.language.yaml_nodes import Complaints, Mapping, Node, Scalar, Sequence, compose, decode
 
-_PLACEHOLDER = re.compile(r"\{([a-z]+)(?:\.([^{}|]+))?(?:\|([^{}]*))?\}")
+PLACEHOLDER = re.compile(r"\{([a-z]+)(?:\.([^{}|]+))?(?:\|([^{}]*))?\}")
+
+#: What fills them → whether a name follows (``{config.KEY.PATH}``).
+SOURCES = {
+    **dict.fromkeys(("config", "argument", "environment"), True),
+    **dict.fromkeys(("pid", "exe", "file", "directory", "python"), False),
+}
 
 
 def option(argv: tuple[str, ...], *flags: str) -> str | None:
@@ -54,7 +60,7 @@ class Placeholders:
         """The text with every placeholder filled; empty when one of them is not there."""
         filled, missing = [], False
         at = 0
-        for match in _PLACEHOLDER.finditer(text):
+        for match in PLACEHOLDER.finditer(text):
             source = self._sources.get(match[1])
             if source is None:
                 continue  # braces of another meaning

@@ -102,16 +102,16 @@ def _complaints(name: str) -> list[str]:
 
 
 def _judge(path: Path, kind: str) -> list[str]:
-    """Load one document and give its warnings.
+    """Load one document and give what else is to be said of it.
 
     Raises:
         RunbookError: It is wrong.
     """
     if kind == "profile":
-        from engine.agents import profiles  # noqa: PLC0415
+        from engine.agents import profile_check  # noqa: PLC0415
 
-        profiles.load(path)
-    elif kind == "policy":
+        return profile_check.check(path, catalog.installed())
+    if kind == "policy":
         from engine.guarding import policy  # noqa: PLC0415
 
         policy.load(path)

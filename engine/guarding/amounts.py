@@ -47,6 +47,12 @@ def _of_number(value: float, knob: Knob, page_bytes: int) -> float:
     return value * (page_bytes if knob.unit == "pages" else _FACTORS.get(knob.unit, 1.0))
 
 
+def lettered(text: str) -> float | None:
+    """Bytes of a size with a lone letter, ``64K``; None when it is written otherwise."""
+    match = _LETTER.fullmatch(text.strip())
+    return float(match[1]) * 1024.0 ** ("KMGT".index(match[2].upper()) + 1) if match else None
+
+
 def _read(text: str, knob: Knob, page_bytes: int) -> float | None:
     """A setting that is written as text."""
     dimension = "bytes" if knob.unit in _SIZES else "duration" if knob.unit in _TIMES else None
@@ -55,8 +61,8 @@ def _read(text: str, knob: Knob, page_bytes: int) -> float | None:
         return in_base_units(int(text), knob)
     if quantity is not None:
         return float(quantity[0]) if quantity[1] == dimension else None
-    if dimension == "bytes" and (match := _LETTER.fullmatch(text)):
-        return float(match[1]) * 1024.0 ** ("KMGT".index(match[2].upper()) + 1)
+    if dimension == "bytes" and (size := lettered(text)):
+        return size
     try:
         number = units.number(text)
     except UsageError:
