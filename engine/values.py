@@ -173,6 +173,7 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         source: ``bpf-variable``, ``bpf-map``, ``metric`` or ``log``.
         name: Variable, map or metric name; for a log a regular expression with one group.
         also: Other names of the same, of other versions of the agent: the first that is there counts.
+        adds: For a metric: further names that are added, where one stage loses in several ways.
         labels: For a metric, the label values that must match.
         resets: The agent sets it back by itself; differences below zero start anew.
         cumulative: For a log: the number is a total, not an increment.
@@ -183,6 +184,7 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: Literal["bpf-variable", "bpf-map", "metric", "log"]
     name: str
     also: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     resets: bool = False
     cumulative: bool = False

@@ -172,12 +172,14 @@ class MapSource:
 
 
 def counted(samples: list[Sample], counter: Counter) -> tuple[str, float | None]:
-    """The first name of a metric counter that is on a page, and its count; None when none is."""
-    for name in (counter.name, *counter.also):
-        value = total(samples, name, counter.labels)
-        if value is not None:
-            return name, value
-    return counter.name, None
+    """The names of a metric counter that are on a page, and their count; None when none is."""
+    found: list[tuple[str, float]] = []
+    for names in ((counter.name, *counter.also), *((name,) for name in counter.adds)):
+        known = ((name, total(samples, name, counter.labels)) for name in names)
+        found += [(name, value) for name, value in known if value is not None][:1]
+    if not found:
+        return counter.name, None
+    return " + ".join(name for name, _ in found), sum(value for _, value in found)
 
 
 def _first(counter: Counter, find: Callable[[str], T]) -> tuple[T, str]:
