@@ -1,6 +1,6 @@
 """Give a growing agent the memory that lasts until people are there; or fence a leak in.
 
-Raise: L' = used + 1.25 · growth · horizon. Only where all of that is there: of the
+Raise: L' = used + 1.5 · growth · horizon. Only where all of that is there: of the
 host, and of every group up the tree that has a limit. A raise that would not last the horizon
 is none. Contain (option ``contain``): a limit where there is none, so that a leak ends the agent
 and not its neighbours.
@@ -31,8 +31,8 @@ from remediations.planning import KnobPlanner, Question, blocked, change, nothin
 #: ``read`` gives these beside the knob: what is used, and what is left around.
 USED, ROOM = "memory-limit.used", "memory-limit.room"
 _MIB = 1 << 20
-#: On top of what the growth asks for: estimates are no better.
-_SPARE = 1.25
+#: On top of what the growth asks for: it follows the load, which is more at another time of the day.
+_SPARE = 1.5
 #: An agent that was killed for want of memory gets at least so many times its limit.
 _AFTER_A_KILL = 1.5
 #: A fence stands at so many times what is in use, and never nearer than this.

@@ -15,16 +15,21 @@ from remediations.planning import Question
 def growth_of(asked: Question[Any], *, needed: bool = True) -> float:
     """Bytes a second that the group grows by; 0 when it does not.
 
-    The group's own figure counts where the agent is alone in it; else its memory and its maps'.
+    The group's own figure counts where the agent is alone in it; else its memory and its maps'. Where its
+    allocations, watched afterwards, keep more, that counts: growth follows the load.
     """
-    whole = asked.number("memory.cgroup_slope_bytes_per_s")
-    if whole is not None and not asked.number("memory.cgroup_others"):
-        return max(0.0, whole)
     parts = [asked.number(f"memory.{part}slope_bytes_per_s") for part in ("", "map_")]
+    own, maps = parts
     known = [part for part in parts if part is not None]
-    if not known and needed:
-        asked.need("memory.slope_bytes_per_s")
-    return max(0.0, sum(known))
+    whole = asked.number("memory.cgroup_slope_bytes_per_s")
+    if whole is None or asked.number("memory.cgroup_others"):
+        if not known and needed:
+            asked.need("memory.slope_bytes_per_s")
+        whole = sum(known)
+    later = asked.number("alloc.net_bytes_per_s")
+    if later is not None and own is not None:
+        whole = max(whole, later + (maps or 0.0))
+    return max(0.0, whole)
 
 
 def until_full(asked: Question[Any]) -> float:
