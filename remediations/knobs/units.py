@@ -118,7 +118,9 @@ def say_bytes(size_bytes: float) -> str:
 
 
 def say_seconds(seconds: float) -> str:
-    """``0.02`` as ``20 ms``."""
+    """``0.02`` as ``20 ms``; from two hours on in hours."""
+    if seconds >= 7200:
+        return f"{seconds / 3600:.3g} h"
     if seconds >= 1:
         return f"{seconds:.3g} s"
     return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
