@@ -79,8 +79,9 @@ struct {
 	__type(value, struct thread);
 } threads SEC(".maps");
 
+/* A hash: of per-CPU types kernels before 5.13 give only these in batches. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, CALLS);
 	__type(key, u32);
 	__type(value, struct call);
@@ -237,13 +238,15 @@ SEC("raw_tp/sys_enter")
 int on_enter(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 number = ctx->args[1];
-	struct call *call;
+	struct call fresh = { .made = 1 }, *call;
 
 	if (!is_target(bpf_get_current_pid_tgid() >> 32))
 		return 0;
 	call = bpf_map_lookup_elem(&calls, &number);
 	if (call)
 		call->made++;
+	else
+		bpf_map_update_elem(&calls, &number, &fresh, BPF_NOEXIST);
 	return 0;
 }
 
@@ -279,7 +282,7 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	}
 	call = bpf_map_lookup_elem(&calls, &number);
 	if (!call)
-		return 0;
+		return 0; /* it began before we looked */
 	call->waited++;
 	if (!ended_by_time(kind, result) || (rings && asked(BPF_RB_AVAIL_DATA)))
 		return 0; /* the time was up, and yet there is something to read */

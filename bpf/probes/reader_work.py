@@ -29,8 +29,8 @@ from engine.errors import ProbeFailed
 from engine.values import Cost, Evidence, Field, Reading, Scalar, Support, Target
 
 _HZ = 199
-_LOOK_EVERY_S = 0.05
-_FOLLOW_EVERY = 20  # looks
+_LOOK_EVERY_S = 0.25
+_FOLLOW_EVERY = 4  # looks
 _SOURCE = "counted at each system call"
 _ROWS = 20
 _NO_RING = "no ring buffer whose fill can be asked"
@@ -84,7 +84,7 @@ class ReaderWork:
         counters = Counters(target) if rings.open and not target.record_bytes else None
         try:
             ids = [ring.map_id for ring in rings.open]
-            with Watcher(alive(target, self._proc), ids) as watcher:
+            with Watcher(ids, _HZ) as watcher:
                 return self._watch(target, window, _Eyes(rings, counters, watcher))
         finally:
             rings.close()
@@ -96,7 +96,7 @@ class ReaderWork:
         started_at = window.begin()
         cpu = time.thread_time()
         first, began = self._threads(target), clock.monotonic()
-        eyes.watcher.start(_HZ)
+        eyes.watcher.start(alive(target, self._proc))
         last = first
         for look, _ in enumerate(window.ticks(_LOOK_EVERY_S)):
             for ring in rings.open:

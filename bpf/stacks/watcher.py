@@ -54,20 +54,20 @@ class Call(NamedTuple):
 
 
 class Watcher:
-    """Our programs, loaded; ``start`` lets them count.
+    """Our programs, loaded and attached; ``start`` names the processes that they count.
 
     Args:
-        pids: Processes of the target.
-        rings: Ids of its ring buffers; more than ``MOST_RINGS`` are left out.
+        rings: Ids of the target's ring buffers; more than ``MOST_RINGS`` are left out.
+        hz: Ticks a second of each CPU's clock.
     """
 
-    def __init__(self, pids: Iterable[int], rings: Sequence[int]) -> None:
+    def __init__(self, rings: Sequence[int], hz: int) -> None:
         self._object = BpfObject.open(_OBJECT)
         try:
             self._load(rings[:MOST_RINGS])
-            for pid in pids:
-                key = struct.pack("=I", pid)
-                library().bpf_map_update_elem(self._object.map("targets").fd, key, key, 0)
+            attach, clock = self._object.attach_raw_tracepoint, self._object.attach_clock
+            self._links = [attach(program, name) for program, name in _TRACEPOINTS.items()]
+            self._links += [clock("on_tick", cpu, hz) for cpu in online_cpus()]
         except BaseException:
             self._object.close()
             raise
@@ -80,12 +80,11 @@ class Watcher:
     ) -> None:
         self._object.close()
 
-    def start(self, hz: int) -> None:
-        """Count from now on; with a clock of ``hz`` ticks a second on each CPU."""
-        self._links = [
-            self._object.attach_raw_tracepoint(program, name) for program, name in _TRACEPOINTS.items()
-        ]
-        self._links += [self._object.attach_clock("on_tick", cpu, hz) for cpu in online_cpus()]
+    def start(self, pids: Iterable[int]) -> None:
+        """Count what these processes do from now on."""
+        for pid in pids:
+            key = struct.pack("=I", pid)
+            library().bpf_map_update_elem(self._object.map("targets").fd, key, key, 0)
 
     def stop(self) -> None:
         """Stop counting; the counts stay."""
@@ -101,14 +100,11 @@ class Watcher:
     def calls(self) -> list[Call]:
         """The system calls that were made, most first; a number without a name is told by its number."""
         held, each = ask(self._object.map("calls").fd, MapInfo()).id, _CALL.size * possible_cpus()
-        found, number = [], 0
-        for _, values in maps.lookup_batch(held):
-            for at in range(0, len(values), each):
-                parts = zip(*_CALL.iter_unpack(values[at : at + each]), strict=True)
-                made, waited, empty = (sum(part) for part in parts)
-                if made or waited:
-                    found.append(Call(syscall_names.name_of(number), made, waited, empty))
-                number += 1
+        found = []
+        for keys, values in maps.lookup_batch(held):
+            for place, (number,) in enumerate(struct.iter_unpack("=I", keys)):
+                parts = zip(*_CALL.iter_unpack(values[place * each : (place + 1) * each]), strict=True)
+                found.append(Call(syscall_names.name_of(number), *(sum(part) for part in parts)))
         return sorted(found, key=lambda call: -call.made)
 
     def threads(self) -> list[ThreadWork]:
