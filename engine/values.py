@@ -594,6 +594,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         before: As measured; None when unknown.
         after: As expected.
         at_most: The prediction also holds when the number is below ``after``.
+        promised: A change that breaks it does harm, and is undone whatever else it brings.
         arithmetic: By what reckoning.
     """
 
@@ -602,6 +603,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     before: float | None = None
     unit: str = ""
     at_most: bool = False
+    promised: bool = False
     arithmetic: str = ""
 
 

@@ -23,6 +23,9 @@ from remediations.knobs.units import say_bytes, say_seconds
 from remediations.options import says
 from remediations.planning import FULL_CORE, KnobPlanner, Question, change, nothing, plan
 
+#: A rest is long enough when its looks take this share of the cores that are allowed, and never shorter.
+FEW, SHORTEST_S = 0.05, 0.002
+
 
 class Options(msgspec.Struct, frozen=True):
     """Options of ``with``."""
@@ -32,7 +35,9 @@ class Options(msgspec.Struct, frozen=True):
     factor: Annotated[float | None, says("factor", "The most one application divides the interval by.")] = (
         None
     )
-    rest: Annotated[float, says("s", "Against high CPU: how long the reader rests between two looks.")] = 0.01
+    rest: Annotated[
+        float, says("s", "Against high CPU: how long the reader rests between two looks at most.")
+    ] = 0.01
     cores: Annotated[float, says("cores", "Against high CPU: what the agent and its programs may use.")] = 0.1
 
 
@@ -81,7 +86,8 @@ class PollIntervalPlanner(KnobPlanner[Options]):
         ring, record = asked.number("flow.ring_bytes"), asked.number("flow.record_bytes")
         peak = max(asked.number("flow.in_per_s") or 0.0, asked.number("flow.burst_in_per_s") or 0.0)
         lasts_s = asked.options.fill * ring / (peak * record) if ring and record and peak else math.inf
-        rest_s = min(asked.options.rest, lasts_s, asked.bounds[1])
+        enough_s = seen.sleepers * seen.sleep_s / (FEW * asked.options.cores)
+        rest_s = min(max(enough_s, SHORTEST_S), asked.options.rest, lasts_s, asked.bounds[1])
         after, after_s = asked.fit(_rounded(rest_s), "down")
         if after_s < asked.options.floor or not isinstance(after, (int, float, str)):
             nothing(f"the ring fills by half in {say_seconds(lasts_s)}: there is no time to rest")

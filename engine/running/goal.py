@@ -14,6 +14,7 @@ from typing import Literal, TypeGuard
 
 import msgspec
 
+from engine import text
 from engine.errors import ProbeFailed, RunbookError, TargetGone
 from engine.language import expressions
 from engine.language.model import Goal, Look
@@ -270,6 +271,17 @@ def compare(scene: Scene, plan: Plan, step: str) -> None:
                 met=None if measured is None else _met(one, measured),
             )
         )
+
+
+def harm(scene: Scene, plan: Plan) -> str:
+    """What a change promised and broke, in words; nothing when it kept all, or it can't be known."""
+    case = scene.case()
+    for one in plan.predictions:
+        measured = case.number(one.measure) if one.promised else None
+        if measured is not None and not _met(one, measured):
+            now, most = text.measure(measured, one.unit), text.measure(one.after, one.unit)
+            return f"{one.measure} is {now}, and {most} at most was promised"
+    return ""
 
 
 def _met(prediction: Prediction, measured: float) -> bool:

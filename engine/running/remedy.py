@@ -118,7 +118,7 @@ def _prove(
     """Measure the goal with the change in force; keep what helped, take back what did not."""
     plan = proposal.plan
     limit = scene.tools.clock.monotonic() + scene.seconds(step.timeout) if step.timeout else None
-    measured, after = _measure_after(plan, step, scene, limit)
+    measured, after, harm = _measure_after(plan, step, scene, limit)
     holds = bool(measured and measured.holds)
     if scene.tools.cancel and not holds:
         return _take_back(made, scene, "the run was stopped before it was proven")
@@ -126,6 +126,8 @@ def _prove(
     keep = step.keep == "always" or (step.keep == "if-better" and (holds or better))
     if not all(_holds(one, _target(scene), "after") for one in made):
         return _take_back(made, scene, "the setting is no longer what was written")
+    if harm and step.keep != "always":
+        return _take_back(made, scene, f"it did harm: {harm}")
     if not keep:
         why = "it was a trial" if step.keep == "never" else _no_help(measured)
         return _take_back(made, scene, why)
@@ -139,14 +141,14 @@ def _prove(
 
 def _measure_after(
     plan: Plan, step: ChangeStep, scene: Scene, limit: float | None
-) -> tuple[GoalMeasured | None, float | None]:
-    """The goal after a change, held; and how far it was from holding at the first look.
+) -> tuple[GoalMeasured | None, float | None, str]:
+    """The goal after a change, held; how far it was from holding; and what harm the change did.
 
     A reload disturbs the flow for a moment: when the first window is unknown, or better and not
-    yet good, a second one decides.
+    yet good, or shows harm, a second one decides.
     """
     if scene.runbook.goal is None:
-        return None, None
+        return None, None, ""
     condition = _condition(scene)
     predicted = {one.measure.partition(".")[0] for one in plan.predictions}
     also = goal.requests_of(scene, scene.looks, predicted) if predicted else []
@@ -154,11 +156,12 @@ def _measure_after(
     measured = goal.measure(scene, "after", also=also)
     after = goal.distance(condition, scene.names())
     unclear = measured.holds is None or (measured.holds is False and goal.is_better(start, after))
-    if unclear and not scene.tools.cancel:
+    if (unclear or goal.harm(scene, plan)) and not scene.tools.cancel:
         measured = goal.measure(scene, "after", also=also)
         after = goal.distance(condition, scene.names())
     goal.compare(scene, plan, step.id)
-    return goal.hold(scene, measured, limit), after
+    harm = "" if scene.tools.cancel else goal.harm(scene, plan)
+    return (measured if harm else goal.hold(scene, measured, limit)), after, harm
 
 
 def _take_back(made: list[Made], scene: Scene, why: str, *, result: str = "undone") -> Turned:

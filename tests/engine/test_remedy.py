@@ -15,6 +15,7 @@ from engine.record import Applied, Compared, Event, Intended, Settled
 from engine.running.goal import distance, is_better
 from engine.running.runner import Order, run
 from engine.testing import (
+    FakeProbe,
     FakeRemediation,
     FakeTarget,
     FakeWatcher,
@@ -22,7 +23,7 @@ from engine.testing import (
     fake_tools,
     rehearse,
 )
-from engine.values import Case, Evidence, Plan, Reading
+from engine.values import Case, Evidence, Plan, Prediction, Reading
 from tests.engine.rehearsed import LOOK, agent, of_type, parts, ring, runbook, standard, states
 
 
@@ -242,3 +243,18 @@ def test_the_fake_keeps_the_contract_and_a_careless_one_is_found() -> None:
     for careless in (Careless, Fighting):
         with pytest.raises(AssertionError):
             check_remediation(careless(agent(), "ring", 4), lab.target, case)
+
+
+def test_a_change_that_breaks_its_promise_is_undone_though_the_goal_holds() -> None:
+    """Saving CPU by losing events is no cure."""
+    lab = agent()
+    promise = Prediction(measure="flow.lost_behind", before=0.0, after=0.0, at_most=True, promised=True)
+    eye = FakeProbe(
+        sees=lambda: {"dropped_per_s": max(0, 100 * (4 - int(lab.settings["ring"]))), "lost_behind": 50.0}
+    )
+    hand = FakeRemediation(lab, "ring", 4, predicts=(promise,))
+    done = rehearse(standard(), [eye, parts(lab)[1], hand], lab)
+    (settled,) = of_type(done, Settled)
+
+    assert (settled.state, lab.settings["ring"]) == ("undone", 1)
+    assert "it did harm: flow.lost_behind is 50" in settled.because

@@ -28,7 +28,9 @@ KNOBS = {
         name="optional-program", backend="yaml-file", path="optional", unit="bool", default=False
     ),
 }
-TARGET = Target(name="agent", ref="a", profile="test", knobs=KNOBS, facts={"optional_programs": "other_one dear_one"})
+TARGET = Target(
+    name="agent", ref="a", profile="test", knobs=KNOBS, facts={"optional_programs": "other_one dear_one"}
+)
 
 #: 1,000 events/s; a whole core goes into asking.
 SPIN = {
@@ -79,11 +81,12 @@ def predicted(plan, measure):
 
 
 def test_a_reader_that_spins_rests_between_two_looks():
-    """100 looks/s of 10 µs, and what is left for work: 0.0106 of a core in place of 0.99."""
+    """500 looks/s of 10 µs, 5 % of what is allowed, and what is left for work: 0.0146 in place of 0.99."""
     plan = PollInterval().plan(case(SPIN))
-    assert plan.changes[0].after == "10ms"
-    assert predicted(plan, "process.cpu_cores") == pytest.approx(100 * 10e-6 + 0.0096)
-    assert predicted(plan, "flow.dropped_per_s") == 0
+    assert plan.changes[0].after == "2ms"
+    assert predicted(plan, "process.cpu_cores") == pytest.approx(500 * 10e-6 + 0.0096)
+    (promise,) = [one for one in plan.predictions if one.promised]
+    assert (promise.measure, promise.after) == ("flow.dropped_per_s", 1.0)
     assert predicted(plan, "flow.fill_peak") == 0.5
     assert "0.98 cores go into asking" in plan.reason
 
@@ -99,9 +102,9 @@ def test_a_reader_rests_no_longer_than_half_the_ring_lasts():
 
 
 def test_a_reader_that_is_woken_all_the_time_rests_too():
-    """The sleeps go, the work stays: 0.15 and 100 sleeps of 8 µs."""
+    """The sleeps go, the work stays: 0.15 and 500 sleeps of 8 µs."""
     plan = PollInterval().plan(case(STORM))
-    assert predicted(plan, "process.cpu_cores") == pytest.approx(0.15 + 100 * 8e-6)
+    assert predicted(plan, "process.cpu_cores") == pytest.approx(0.15 + 500 * 8e-6)
 
 
 @pytest.mark.parametrize(
