@@ -35,7 +35,9 @@ def _seen(probe: Probe, agent: BpfObject, pid: int, **options: Setting) -> Evide
         map_ids=(ring,),
         rings=(ring,),
     )
-    (found,) = look([Request(probe, options)], View(target, _SECONDS, SystemClock(cancel), cancel))
+    (found,) = look(
+        [Request(probe, options)], View(target, _SECONDS, SystemClock(cancel), cancel), grace_s=90
+    )
     if not isinstance(found, Evidence):
         raise found.error
     check_probe(probe, found)
