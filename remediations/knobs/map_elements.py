@@ -39,6 +39,7 @@ class Table:
         id, type, name: As the kernel has them.
         key_size, value_size: Bytes; of a value as it is read, all CPUs' parts together.
         max_entries: How many it can hold.
+        one_step: The kernel deletes and tells what went in one step (5.14).
     """
 
     def __init__(self, fd: int) -> None:
@@ -51,6 +52,7 @@ class Table:
         self.value_size: int = size
         if KINDS.get(self.type) == "percpu_hash":
             self.value_size = (size + 7 & ~7) * _possible_cpus()
+        self.one_step = True
         self._fd = fd
         self._key = c.create_string_buffer(self.key_size)
         self._value = c.create_string_buffer(self.value_size)
@@ -77,13 +79,15 @@ class Table:
 
     def take(self, key: bytes) -> bytes | None:
         """Delete an entry and give what it held, in one step where the kernel can; None: it was gone."""
-        try:
-            return self._value.raw if self._element(_TAKE, key) else None
-        except OSError as error:
-            if error.errno not in _UNKNOWN_COMMAND:
-                raise
+        if self.one_step:
+            try:
+                return self._value.raw if self._element(_TAKE, key) else None
+            except OSError as error:
+                if error.errno not in _UNKNOWN_COMMAND:
+                    raise
+                self.one_step = False
         held = self.lookup(key)
-        return held if held is not None and self._element(_DELETE, key) else None
+        return held if held is not None and self._delete(key) else None
 
     def put(self, key: bytes, value: bytes) -> bool:
         """Put an entry in where there is none of its key; False where there is one: it is left.
@@ -96,6 +100,15 @@ class Table:
             return self._element(_UPDATE, key, _NO_EXIST)
         except FileExistsError:
             return False
+
+    def _delete(self, key: bytes) -> bool:
+        """The command takes no value, and wants nothing to stand in its place."""
+        at = c.create_string_buffer(key, self.key_size)
+        try:
+            bpf(_DELETE, _ELEMENT.pack(self._fd, c.addressof(at), 0, 0))
+        except FileNotFoundError:
+            return False
+        return True
 
     def _element(self, command: int, key: bytes, flags: int = 0) -> bool:
         """One command on one entry; False when there is no such entry."""

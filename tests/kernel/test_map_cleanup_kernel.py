@@ -398,3 +398,14 @@ def test_the_walk_sees_every_entry_once(size: int) -> None:
         with table(held.id) as opened:
             by_batches, by_keys = dict(opened.walk()), dict(Table._by_keys(opened))
         assert by_batches == by_keys == {key(n + 1): value(n) for n in range(size)}
+
+
+def test_kernels_that_delete_in_two_steps_give_the_same() -> None:
+    """Below 5.14: a look, then the deletion."""
+    with made("hash", 100, key=8) as held:
+        held.put(key(1), value(5))
+        with table(held.id) as opened:
+            opened.one_step = False
+            assert opened.take(key(1)) == value(5)
+            assert opened.take(key(1)) is None
+        assert not contents(held)
