@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bpf.diagnoses import loss_limits, loss_rhythm
+from bpf.diagnoses.loss_advice import advised
 from bpf.diagnoses.loss_facts import Facts, facts_of
 from bpf.diagnoses.wording import cores, count, octets, share, span
 from engine.values import Case, Cause, Verdict
@@ -61,7 +62,8 @@ class EventLoss:
             return Verdict(diagnosis=NAME, sentence=_calm(facts), notes=notes)
         found = [cause for rule in RULES if (cause := rule(facts)) and cause.confidence >= WORTH_NAMING]
         found.sort(key=lambda cause: (cause.explains or 0.0) * cause.confidence, reverse=True)
-        return Verdict(diagnosis=NAME, sentence=_sentence(facts, found), causes=tuple(found), notes=notes)
+        causes = tuple(advised(cause, case.target) for cause in found)
+        return Verdict(diagnosis=NAME, sentence=_sentence(facts, found), causes=causes, notes=notes)
 
 
 def _sentence(facts: Facts, found: list[Cause]) -> str:

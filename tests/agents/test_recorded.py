@@ -25,7 +25,7 @@ def test_the_agent_is_found_and_nothing_else_is_taken_for_it(recording):
 
 def test_its_buffers_are_those_that_carry_events(recording):
     """A buffer of logs or control messages that is watched tells nothing of its events."""
-    maps = {n: one for n, one in enumerate(recording.said["maps"], 100)}
+    maps = dict(enumerate(recording.said["maps"], 100))
     rings = [maps[ring]["name"] for ring in recording.target().rings]
     assert rings == recording.said["rings"]
     assert all(len(one["name"]) <= 15 for one in maps.values()), "the kernel keeps 15 characters"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from bpf.diagnoses.event_loss import EventLoss
-from engine.values import Case, Evidence, Reading, Target
+from bpf.diagnoses.loss_advice import advised
+from engine.values import Case, Cause, Evidence, Reading, Target
 
 TARGET = Target(name="lab", ref="lab")
 
@@ -284,3 +286,12 @@ def test_any_reading_may_be_missing():
     for flow in (BURSTS, SLOW_POLL, OVERLOAD, STUCK, BEHIND):
         for name in {**CALM, **flow}:
             decide({**flow, name: None}, BUSY, NOISY)
+
+
+def test_the_profile_advises_where_its_agent_has_no_knob_for_the_cause():
+    """A reader at a full core that can't be sampled gets less to read by the agent's own settings."""
+    cause = Cause(name="reader-cpu-bound", sentence="x", confidence=1)
+    agent = Target(name="a", ref="a", facts={"fewer_events": "leave out calls that failed"})
+    assert advised(cause, agent).fix == "leave out calls that failed"
+    assert advised(cause, Target(name="a", ref="a")) is cause
+    assert advised(msgspec.structs.replace(cause, fix="mine"), agent).fix == "mine"
