@@ -12,13 +12,9 @@ die() { echo "setup: $1" >&2; echo "  fix: $2" >&2; exit 1; }
 needed=(clang llvm make gcc libbpf-dev libelf-dev zlib1g-dev libyaml-dev libbpf1 python3-venv)
 wanted=(python3-bpfcc bpfcc-tools libbpf-tools bpftool bpftrace)
 # What only the tests need (`setup.sh tests`): any kubectl, for patches; a real browser, for pictures of reports;
-# valgrind, another allocator and a Go program, to hold leaks and heap profiles against.
+# valgrind and another allocator, to hold leaks against.
 if [ "${1:-}" = tests ]; then
     wanted+=(valgrind libjemalloc2)
-    command -v prometheus >/dev/null || {
-        wanted+=(prometheus)
-        say "prometheus is installed as a program to look at; its service is not needed: systemctl disable --now prometheus"
-    }
     command -v kubectl >/dev/null || wanted+=(kubernetes-client)
     command -v chromium chromium-browser google-chrome >/dev/null || wanted+=(chromium)
 fi

@@ -5,7 +5,7 @@ The kernel writes such a line where ``debug.exception-trace`` is 1 (the default 
 
 Source: ``arch/x86/mm/fault.c`` (show_signal_msg), ``arch/x86/kernel/traps.c`` (show_signal),
 ``kernel/signal.c`` (print_fatal_signal), ``arch/arm64/kernel/traps.c`` (arm64_show_signal).
-Not here: reading the log, and processes killed for want of memory (``bpf.system.kmsg``).
+Not here: reading the log, and processes killed for want of memory (``bpf.system.oom_kills``).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import msgspec
 from bpf.down.crashes import Crash
 from bpf.down.last_words import Words
 from bpf.down.systemd import Unit
-from bpf.system.kmsg import Kill
+from bpf.system.oom_kills import Kill
 
 #: Starts within this time count as one story, in seconds.
 HORIZON_S = 600.0

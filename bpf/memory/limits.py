@@ -5,7 +5,7 @@ Not here: the growth itself (``bpf.memory.telling``).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bpf.memory.growth import growth
@@ -14,7 +14,6 @@ from bpf.memory.telling import PER_S, TOO_SHORT, Readings, Seen, known, missing
 from bpf.system import cgroups
 from bpf.system.oom_kills import Kill
 from bpf.system.procfs import read_text
-from engine.values import Target
 
 #: Stands for "longer than anybody plans": nothing grows for certain.
 FOR_GOOD_S = 10 * 365 * 86_400.0
@@ -113,33 +112,29 @@ def lasting(found: Readings, target_slope: float) -> Readings:
     return {"lasts_s": known(seconds, "s", source)}
 
 
-def last_kill(
-    kills: Sequence[Kill], target: Target, own_groups: Collection[str], now_s: float | None
-) -> Readings:
-    """The last kill that concerns the target: one of its processes or names, or in its control group."""
-    pids = {process.pid for process in target.processes}
-    comms = {process.comm for process in target.processes if process.comm}
-    ours = [
-        kill
-        for kill in kills
-        if kill.pid in pids or kill.comm in comms or (kill.cgroup and kill.cgroup in own_groups)
-    ]
+def last_kill(kills: Sequence[Kill], now: float) -> Readings:
+    """The last of the target's kills.
+
+    Args:
+        kills: Those that concern it, the oldest first.
+        now: Epoch seconds.
+    """
     names = ("oom_last", "oom_last_comm", "oom_last_pid", "oom_last_rss_bytes", "oom_last_ago_s")
-    if not ours:
+    if not kills:
         return missing(
             "the kernel log, as far back as it goes, tells of no process of it killed for want of memory",
             *names,
         )
-    last, here = ours[-1], "kernel log"
+    last, here = kills[-1], "kernel log"
     readings = {
-        "oom_last": known(last.line, "", here),
+        "oom_last": known(last.text, "", here),
         "oom_last_comm": known(last.comm, "", here),
         "oom_last_pid": known(last.pid, "", here),
         "oom_last_rss_bytes": known(last.anon_bytes, "bytes", here),
     }
-    if last.at_s is None or now_s is None:
+    if not last.at:
         return readings | missing("the log's lines carry no time", "oom_last_ago_s")
-    return readings | {"oom_last_ago_s": known(max(0.0, now_s - last.at_s), "s", here)}
+    return readings | {"oom_last_ago_s": known(max(0.0, now - last.at), "s", here)}
 
 
 def host(place: Place) -> Readings:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from bpf.system import cgroups, kmsg
+from bpf.system import kmsg, oom_kills
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Reading, Support, Target
@@ -68,7 +68,9 @@ class KernelLog:
             raise ProbeFailed(f"the kernel's log can't be read: {log.problem}", fix=log.fix)
         now = window.clock.now()
         wrong = [line for line in log.lines if _is_wrong(line)]
-        killed = [kill for kill in kmsg.kills(log.lines) if target is None or _is_of(kill, target)]
+        killed = list(oom_kills.kills(log.lines))
+        if target is not None:
+            killed = list(oom_kills.of_target(killed, target))
         notes = ("older records were overwritten before we looked",) if log.lost else ()
         return Evidence(
             probe=self.name,
@@ -100,21 +102,7 @@ def _is_wrong(line: kmsg.Line) -> bool:
     return bool(_ABOUT.search(line.text)) and (line.level <= _ERROR_LEVEL or bool(_WRONG.search(line.text)))
 
 
-def _is_of(kill: kmsg.Kill, target: Target) -> bool:
-    """Whether the process killed was this target: its pid, or its name in the same memory cgroup.
-
-    Another agent of the same kind has the same name; only one that was started anew in the same
-    cgroup, or does not run now, can be it.
-    """
-    if kill.pid in {one.pid for one in target.processes}:
-        return True
-    names = {one.comm for one in target.processes} | {Path(target.facts.get("executable", "")).name[:15]}
-    own = [groups[0].path for one in target.processes if (groups := cgroups.groups(one.pid, "memory"))]
-    elsewhere = own and kill.cgroup and not any(f"{path}/".endswith(f"{kill.cgroup}/") for path in own)
-    return kill.comm in names - {""} and not elsewhere
-
-
-def _newest(name: str, found: list[kmsg.Line] | list[kmsg.Kill], now: float) -> dict[str, Reading]:
+def _newest(name: str, found: list[kmsg.Line] | list[oom_kills.Kill], now: float) -> dict[str, Reading]:
     if not found:
         none = Reading(missing="no such line")
         return {name: none, f"{name}_age_s": none}

@@ -21,8 +21,8 @@ from bpf.memory import glibc_heap, limits, processes, telling
 from bpf.memory.looking import Look, Place, look, maps_tell_real_use, place_of
 from bpf.memory.telling import Readings, Seen, known, missing
 from bpf.probes.memory_fields import FIELDS
-from bpf.system import cgroups, oom_kills
-from bpf.system.procfs import PROC, alive, must_live, read_text
+from bpf.system import cgroups, kmsg, oom_kills
+from bpf.system.procfs import PROC, alive, must_live
 from engine.contracts import Window
 from engine.errors import ProbeFailed, TargetGone
 from engine.values import Evidence, Field, Scalar, Series, Support, Target
@@ -46,7 +46,7 @@ class Memory:
     needs_target = True
     cpu_ceiling = 0.1
 
-    def __init__(self, proc: Path = PROC, log: Path = oom_kills.KMSG) -> None:
+    def __init__(self, proc: Path = PROC, log: Path = kmsg.DEVICE) -> None:
         self._proc, self._log = proc, log
 
     def supported(self, target: Target | None) -> Support:
@@ -78,7 +78,7 @@ class Memory:
         further = {
             **self._amounts(seen),
             **self._heap(seen, wanted=window.options.get("heap") is not False),
-            **self._last_kill(place, log),
+            **self._last_kill(place, log, clock.now()),
             **limits.kill_counts(place, kills_before),
         }
         return _evidence(place, seen, times, (started_at, clock.now()), further)
@@ -120,15 +120,13 @@ class Memory:
             return found | missing("its heap is not glibc's, so its free parts are not known", *names[1:])
         return found | _free(parts, heap)
 
-    def _last_kill(self, place: Place, log: Path) -> Readings:
-        try:
-            kills = oom_kills.kills(log)
-        except oom_kills.LogClosed as closed:
-            why = f"the kernel log can't be read ({closed}); `with: {{kernel_log: FILE}}` names another"
+    def _last_kill(self, place: Place, file: Path, now: float) -> Readings:
+        log = kmsg.read(file)
+        if log.problem:
+            why = f"the kernel log can't be read ({log.problem}); `with: {{kernel_log: FILE}}` names another"
             return missing(why, "oom_last", "oom_last_comm", "oom_last_pid")
-        lines = read_text(self._proc / str(place.pids[0]) / "cgroup").splitlines()
-        own = {line.split(":", 2)[2] for line in lines} - {"/"}
-        return limits.last_kill(kills, place.target, own, oom_kills.uptime_s(self._proc))
+        kills = oom_kills.of_target(oom_kills.kills(log.lines), place.target, self._proc)
+        return limits.last_kill(kills, now)
 
 
 def _seen(looks: list[Look], target: Target) -> Seen:

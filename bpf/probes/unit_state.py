@@ -21,7 +21,7 @@ from bpf.down.crashes import crashes
 from bpf.down.fields import FIELDS
 from bpf.down.readings import Looked, readings_of, rows_of
 from bpf.down.whereabouts import Found, find, last_pid, names_of, uptime_s
-from bpf.system import kmsg
+from bpf.system import kmsg, oom_kills
 from bpf.system.logtail import Tail
 from engine.contracts import Window
 from engine.errors import ProbeFailed
@@ -113,7 +113,7 @@ class UnitState:
             uptime_s=uptime_s(runs) if runs else None,
             healthy=_healthy(target.health_url) if runs else None,
             words=words,
-            ending=ending.of(who, words, kmsg.kills(log.lines), tuple(crashes(log.lines)), unit),
+            ending=ending.of(who, words, oom_kills.kills(log.lines), tuple(crashes(log.lines)), unit),
             restarts=again,
             restarts_per_min=per_min,
             lines=written.lines,

@@ -1,8 +1,9 @@
-"""The kernel's log, as ``/dev/kmsg`` gives it: who was killed for want of memory, what BPF said.
+"""The kernel's log, as ``/dev/kmsg`` gives it, or a file that holds a copy.
 
 Its promise: it never waits, never takes a line away from anybody, and reads no more than the
 kernel's buffer holds. What was overwritten before we came is gone, and told in ``Log.lost``.
 
+Not here: what the lines mean (``bpf.system.oom_kills``, ``bpf.down.crashes``, ``bpf.probes.kernel_log``).
 Needs CAP_SYSLOG where ``kernel.dmesg_restrict`` is 1 (root has it).
 Source: Documentation/ABI/testing/dev-kmsg (kernel 3.5). Cost: 1 µs per record, some hundred records.
 """
@@ -19,21 +20,20 @@ from typing import NamedTuple
 DEVICE = Path("/dev/kmsg")
 #: The longest record: ``CONSOLE_EXT_LOG_MAX``.
 _RECORD_BYTES = 8192
-#: ``Out of memory: Killed process 42 (agent) …``, ``Memory cgroup out of memory: Killed process …``
-_KILLED = re.compile(
-    r"(?P<why>Memory cgroup out of memory|Out of memory)[^:]*: "
-    r"Kill(?:ed)? process (?P<pid>\d+) \((?P<comm>.*?)\)"
-)
-#: ``oom-kill:constraint=CONSTRAINT_MEMCG,…,oom_memcg=/agent,task_memcg=/agent,task=agent,pid=42,uid=0``
-_CHOSEN = re.compile(r"oom-kill:.*?task_memcg=(?P<cgroup>[^,]*),.*?pid=(?P<pid>\d+)")
+_PLAIN = 6  # KERN_INFO
+#: ``[  123.456789] words`` of dmesg and of log files.
+_STAMPED = re.compile(r"\[\s*(\d+\.\d+)\]\s?(.*)")
+#: Of a file, no more than its end is read.
+_MOST_BYTES = 4 << 20
 
 
 class Line(NamedTuple):
     """One record.
 
     Attributes:
-        at: Epoch seconds; some milliseconds off, and more after a suspend (the kernel's clock stood).
-        level: 0 (emergency) to 7 (debug).
+        at: Epoch seconds; some milliseconds off, and more after a suspend (the kernel's clock stood);
+            0 for a line of a file that bears no time.
+        level: 0 (emergency) to 7 (debug); 6 where the log does not say.
     """
 
     at: float
@@ -50,32 +50,18 @@ class Log(NamedTuple):
     fix: str = ""
 
 
-class Kill(NamedTuple):
-    """One process that the kernel killed for want of memory.
-
-    Attributes:
-        cgroup: Its memory cgroup; empty when the log does not say (before kernel 4.19).
-        limited: Its cgroup was at its limit; else the machine was out of memory.
-    """
-
-    at: float
-    pid: int
-    comm: str
-    cgroup: str
-    limited: bool
-    text: str
-
-
 def read(device: Path = DEVICE, *, boot: float | None = None) -> Log:
     """All records that the kernel still holds.
 
     Args:
-        device: Another file of this form, for a test or a copy.
+        device: Another device, or a file: a copy of the device, or what dmesg printed.
         boot: Epoch seconds of the kernel's zero; now minus its clock when not given.
     """
     zero = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) if boot is None else boot
+    if device.is_file():
+        return _of_file(device, zero)
     try:
-        fd = os.open(device, os.O_RDONLY | os.O_NONBLOCK)
+        fd = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         fix = "run as root, or: sysctl kernel.dmesg_restrict=0" if error.errno in {1, 13} else ""
         return Log(problem=f"{device}: {error.strerror}", fix=fix)
@@ -101,18 +87,21 @@ def parse(raw: str, boot: float) -> Line | None:
     return Line(boot + int(fields[2]) / 1e6, int(fields[0]) & 7, first)
 
 
-def kills(lines: tuple[Line, ...]) -> tuple[Kill, ...]:
-    """The processes killed for want of memory, oldest first."""
-    cgroups: dict[int, str] = {}
-    found = []
-    for line in lines:
-        if chosen := _CHOSEN.search(line.text):
-            cgroups[int(chosen["pid"])] = chosen["cgroup"]
-        elif killed := _KILLED.search(line.text):
-            pid = int(killed["pid"])
-            limited = killed["why"].startswith("Memory")
-            found.append(Kill(line.at, pid, killed["comm"], cgroups.pop(pid, ""), limited, line.text))
-    return tuple(found)
+def _of_file(device: Path, boot: float) -> Log:
+    """The end of a log file: records as the device gives them, or lines as dmesg prints them."""
+    try:
+        with device.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - _MOST_BYTES)
+            file.seek(start)
+            text = file.read(_MOST_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        return Log(problem=f"{device}: {error.strerror}", fix="name a file that can be read")
+    return Log(tuple(parse(line, boot) or _printed(line, boot) for line in text.splitlines()), start > 0)
+
+
+def _printed(line: str, boot: float) -> Line:
+    stamped = _STAMPED.search(line)
+    return Line(boot + float(stamped[1]), _PLAIN, stamped[2]) if stamped else Line(0.0, _PLAIN, line)
 
 
 def _records(fd: int) -> Iterator[str | None]:

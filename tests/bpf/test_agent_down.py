@@ -9,7 +9,8 @@ import pytest
 from bpf.diagnoses.agent_down import AgentDown
 from bpf.down import ending, last_words, systemd
 from bpf.down.crashes import crashes
-from bpf.system.kmsg import Line, kills
+from bpf.system.kmsg import Line
+from bpf.system.oom_kills import kills
 from engine.values import Case, Evidence, Process, Reading, Reload, Target
 
 NOW = 1_700_000_000.0

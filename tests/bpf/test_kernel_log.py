@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpf.probes.kernel_log import KernelLog
-from bpf.system import kmsg
+from bpf.system import kmsg, oom_kills
 from engine.errors import ProbeFailed
 from engine.testing import START, FakeClock, check_probe
 from engine.values import Process, Target
@@ -44,14 +44,14 @@ def lines(*raw: str) -> tuple[kmsg.Line, ...]:
 
 def test_a_kill_is_told_with_its_process_cgroup_and_moment() -> None:
     """Which agent was killed, and whether its own limit or the machine's was the reason."""
-    (kill,) = kmsg.kills(lines(*KILLED))
+    (kill,) = oom_kills.kills(lines(*KILLED))
     assert (kill.pid, kill.comm, kill.cgroup, kill.limited) == (812, "lab-agent", "/agent", True)
     assert kill.at == pytest.approx(1052.0009)
 
 
 def test_a_kill_for_want_of_the_machines_memory_is_told_apart() -> None:
     """A larger limit does not help where the machine has no more."""
-    (kill,) = kmsg.kills(lines("3,9,1,-;Out of memory: Killed process 42 (a (b) c) total-vm:1kB"))
+    (kill,) = oom_kills.kills(lines("3,9,1,-;Out of memory: Killed process 42 (a (b) c) total-vm:1kB"))
     assert (kill.pid, kill.limited) == (42, False)
 
 
@@ -60,7 +60,7 @@ def test_no_record_breaks_the_reader(raw: str) -> None:
     """The log is written by whoever can; its text is data."""
     line = kmsg.parse(raw, boot=0.0)
     if line:
-        kmsg.kills((line,))
+        oom_kills.kills((line,))
 
 
 def test_a_log_that_cannot_be_read_gives_no_numbers(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from bpf.memory.looking import BpfMemory, Look, maps_tell_real_use
 from bpf.memory.processes import Split
 from bpf.memory.telling import Seen
 from bpf.probes.memory import Memory
-from bpf.system import cgroups, oom_kills
-from bpf.system.oom_kills import LogClosed
+from bpf.system import cgroups, kmsg, oom_kills
 from bpf.system.procfs import started_ticks
 from engine.clock import Cancel, SystemClock
 from engine.errors import TargetGone
@@ -138,24 +137,33 @@ def test_the_kernels_part_is_read_in_both_versions(tmp_path, version, files, ker
 def test_a_kill_is_found_by_name_and_by_group_and_others_kills_are_not(tmp_path):
     """The killed process has another pid than the one that runs now."""
     (tmp_path / "log").write_text(LOG)
-    kills = oom_kills.kills(tmp_path / "log")
+    lines = kmsg.read(tmp_path / "log", boot=1000.0).lines
+    kills = oom_kills.kills(lines)
     assert [(kill.pid, kill.comm, kill.anon_bytes) for kill in kills] == [
         (123, "agent (old)", 2000 << 10),
         (7, "mysqld", 20 << 10),
     ]
+    nowhere = tmp_path / "no-proc"
     by_name = Target(name="a", ref="a", processes=(Process(pid=1, comm="agent (old)"),))
-    found = limits.last_kill(kills, by_name, (), now_s=112.5)
+    found = limits.last_kill(oom_kills.of_target(kills, by_name, nowhere), now=1112.5)
     assert found["oom_last_pid"].value == 123
     assert found["oom_last_ago_s"].value == pytest.approx(100, abs=0.1)
-    by_group = Target(name="a", ref="a", processes=(Process(pid=1, comm="agent"),))
-    assert limits.last_kill(kills, by_group, ("/agents/a",), None)["oom_last_comm"].value == "agent (old)"
-    assert limits.last_kill(kills, by_group, ("/other",), None)["oom_last"].value is None
+    other = Target(name="a", ref="a", processes=(Process(pid=1, comm="agent"),))
+    assert not oom_kills.of_target(kills, other, nowhere)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "self").mkdir()
+    mounted = "30 20 0:9 / /cg/memory rw - cgroup cgroup rw,memory\n"
+    (tmp_path / "self/mountinfo").write_text(mounted)
+    (tmp_path / "1/cgroup").write_text("4:memory:/agents/a\n")
+    by_group = oom_kills.of_target(kills, other, tmp_path)
+    assert [kill.comm for kill in by_group] == ["agent (old)"]
+    (tmp_path / "1/cgroup").write_text("4:memory:/agents/b\n")
+    assert not oom_kills.of_target(kills, by_name, tmp_path)  # the same name, another agent
 
 
 def test_a_closed_kernel_log_is_told_apart_from_one_without_kills(tmp_path):
     """'No kill' from a log that nobody could read would be a lie."""
-    with pytest.raises(LogClosed, match="No such file"):
-        oom_kills.kills(tmp_path / "absent")
+    assert "No such file" in kmsg.read(tmp_path / "absent").problem
     answer = looked(TARGET, options={"kernel_log": str(tmp_path / "absent")}, seconds=0.2)
     assert "kernel_log" in answer.readings["oom_last"].missing
     (tmp_path / "empty").write_text("")

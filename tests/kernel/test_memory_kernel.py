@@ -25,7 +25,7 @@ from bpf.objects import inventory
 from bpf.probes.allocations import Allocations
 from bpf.probes.heap_profile import HeapProfile
 from bpf.probes.memory import Memory
-from bpf.system import cgroups, oom_kills
+from bpf.system import cgroups, kmsg, oom_kills
 from engine.clock import Cancel, SystemClock
 from engine.contracts import Probe
 from engine.errors import TargetGone
@@ -34,6 +34,7 @@ from engine.testing import check_probe
 from engine.values import Evidence, Process, Target
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(90)]
+PROMETHEUS = Path(__file__).parents[2] / "build/servers/usr/bin/prometheus"
 SOURCES = Path(__file__).parent
 ROUNDS = 500
 JEMALLOC = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "libjemalloc.so.2"
@@ -268,7 +269,7 @@ def test_a_real_kill_is_found_in_the_kernel_log_and_in_the_group():
         child.wait(20)
         assert child.returncode == -9
         assert cgroups.oom_kills(cgroups.Group(place, 1)) == 1
-        (kill,) = [one for one in oom_kills.kills() if one.pid == child.pid]
+        (kill,) = [one for one in oom_kills.kills(kmsg.read().lines) if one.pid == child.pid]
         assert kill.comm.startswith("python")
         assert kill.cgroup.endswith(place.name)
         assert kill.anon_bytes > 1 << 20
@@ -283,8 +284,8 @@ def test_a_real_kill_is_found_in_the_kernel_log_and_in_the_group():
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[tuple[int, str]]:
     """A Go program that nobody here wrote, watching itself."""
-    if shutil.which("prometheus") is None:
-        pytest.skip("needs prometheus (tools/setup.sh tests)")
+    if not PROMETHEUS.exists():
+        pytest.skip("prometheus is not unpacked (tools/setup.sh tests)")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -293,7 +294,7 @@ def prometheus(tmp_path: Path) -> Iterator[tuple[int, str]]:
         f"static_configs: [{{targets: ['{address}']}}]}}]\n"
     )
     process = subprocess.Popen(
-        ["prometheus", f"--config.file={tmp_path}/p.yml", f"--storage.tsdb.path={tmp_path}/data",
+        [PROMETHEUS, f"--config.file={tmp_path}/p.yml", f"--storage.tsdb.path={tmp_path}/data",
          f"--web.listen-address={address}"],
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
