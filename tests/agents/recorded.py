@@ -1,7 +1,8 @@
 """Agents as recorded: each a directory with its process, BPF objects, metrics page, log and configuration.
 
 ``recorded.yaml`` says what runs and what the profile must make of it; the other files of the directory stand
-for the agent's own (``{here}`` in its command line and environment is where they then are). Written from the facts that the profile names as its sources, in the formats that those agents write.
+for the agent's own (``{here}`` in its command line and environment is where they then are). Written from the
+facts that the profile names as its sources, in the formats that those agents write.
 """
 
 from __future__ import annotations
