@@ -31,6 +31,7 @@ GROUPS = {
     "inventory": "runbook.inventory",
     "kind of target": "runbook.targets",
     "command": "runbook.commands",
+    "reader": "runbook.readers",
 }
 _CONTRACTS: dict[str, tuple[str, ...]] = {
     "probe": ("name", "short", "summary", "fields", "options", "supported", "collect"),

@@ -24,6 +24,7 @@ from engine.values import (
     Knob,
     KnobValue,
     Plan,
+    Reading,
     Sample,
     Setting,
     Support,
@@ -271,3 +272,8 @@ class InventoryReader(Protocol):
 #: Group ``runbook.targets``, under the scheme of its refs (``k8s``): the target behind ``k8s:…``, which is
 #: no process of this host. Its ``ref`` finds it again. Raises ``TargetNotFound`` when there is none.
 FindTarget = Callable[[str], Target]
+
+#: Group ``runbook.readers``, under ``setting``: what a knob holds now, in the place that counts.
+ReadSetting = Callable[[Knob, Target], KnobValue]
+#: Group ``runbook.readers``, under ``counters``: what each counter of a target says now, in their order.
+ReadCounters = Callable[[Target], tuple[Reading, ...]]

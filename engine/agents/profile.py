@@ -72,12 +72,12 @@ class KeySpec(Part, frozen=True, kw_only=True):
 
     Attributes:
         pid_at: Where in the key the id of its process stands: bytes from its start.
-        size: Its width in bytes.
+        size: Its width in bytes: 4, or 8.
         owner: Whether it is the id of a process (`pid`, what the kernel calls tgid) or of a thread (`tid`).
     """
 
     pid_at: Annotated[int, Meta(ge=0)]
-    size: Literal[4, 8] = 4
+    size: Annotated[int, Meta(ge=4, le=8)] = 4
     owner: Literal["pid", "tid"] = "pid"
 
 

@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from typing import cast
 
 from engine import catalog
-from engine.agents import installed, knobs, profiles
+from engine.agents import explaining, installed, knobs, profiles
+from engine.agents.explaining import Explained
 from engine.agents.matching import Held, by_owner, matching, ours, rings
 from engine.agents.placeholders import Placeholders, option
 from engine.agents.processes import ProcessTable
 from engine.agents.profile import Config, Profile
+from engine.agents.profiles import Found
 from engine.contracts import FindTarget
 from engine.errors import RunbookError, TargetAmbiguous, TargetNotFound, UsageError, nearest
 from engine.values import Inventory, Knob, Process, Target
@@ -33,18 +35,19 @@ class Finder:
 
     def __init__(
         self,
-        known: Iterable[Profile],
+        known: Iterable[Profile] | Found,
         read_inventory: Callable[[], Inventory | None],
         *,
         read_processes: Callable[[], ProcessTable] = ProcessTable,
         elsewhere: Callable[[str], FindTarget | None] = lambda _name: None,
         notes: Iterable[str] = (),
     ) -> None:
-        self._profiles = tuple(known)
+        self.known = known if isinstance(known, Found) else Found(profiles=tuple(known), files={})
+        self._profiles = self.known.profiles
         self._read_inventory = read_inventory
         self._read_processes = read_processes
         self._elsewhere = elsewhere
-        self._notes = tuple(notes)
+        self._notes = (*self.known.complaints, *notes)
         self.notes: tuple[str, ...] = self._notes
         self.inventory: Inventory | None = None
 
@@ -103,6 +106,11 @@ class Finder:
             except UsageError as error:
                 self.notes += (f"profile {profile.profile}: {error.problem}",)
         return tuple(sorted(found, key=lambda one: one.ref))
+
+    def explain(self, only: str = "") -> tuple[Explained, ...]:
+        """Why each process fits a profile or not, as of now; of one profile, where it is named."""
+        table, held = self._read_processes(), self._held()
+        return explaining.explain(self.known, table, held, listed=self.inventory is not None, only=only)
 
     # ── making targets ──────────────────────────────────────────────────────────
 
@@ -163,9 +171,8 @@ class Finder:
 
 def on_this_host() -> Finder:
     """A finder with all installed profiles and the installed inventory."""
-    known, complaints = profiles.load_all()
     parts = catalog.installed()
-    return Finder(known, parts.read_inventory, elsewhere=_elsewhere, notes=complaints)
+    return Finder(profiles.find_all(), parts.read_inventory, elsewhere=_elsewhere)
 
 
 @contextmanager
@@ -175,11 +182,10 @@ def followed_on_this_host() -> Iterator[Finder]:
     Raises:
         RunbookError: BPF objects can't be listed.
     """
-    known, complaints = profiles.load_all()
     reader = catalog.installed().inventory_reader()
     try:
         read = reader.read if reader else lambda: None
-        yield Finder(known, read, elsewhere=_elsewhere, notes=complaints)
+        yield Finder(profiles.find_all(), read, elsewhere=_elsewhere)
     finally:
         if reader:
             reader.close()

@@ -9,32 +9,72 @@ import typer
 from engine import catalog, text
 from engine.agents import targets as finding
 from engine.commands.printing import Json, emit, new_app, table
-from engine.errors import RunbookError
-from engine.values import Inventory, Knob, Target
+from engine.errors import UnknownName
+from engine.values import Inventory, Target
 
 app = new_app()
 
 
-@app.command(epilog="Example: runbook targets --explain")
+@app.command(epilog="Example: runbook targets lab --explain")
 def targets(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Only this profile, or this agent.", show_default=False)
+    ] = "",
     explain: Annotated[
-        bool, typer.Option("--explain", help="Also the settings that can be changed, as they are now.")
+        bool,
+        typer.Option("--explain", help="Why each process fits a profile or not; what an agent answers now."),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """List the eBPF agents that run on this host."""
     finder = finding.on_this_host()
     running = finder.find_all()
-    found = (*running, *finder.stopped(running))
+    found = [one for one in (*running, *finder.stopped(running)) if not name or _means(name, one)]
+    if name and not found and name not in finder.known.files:
+        known = {*finder.known.files, *(one.name for one in running)}
+        raise UnknownName("agent or profile", name, known)
     if as_json:
-        emit({"targets": found, "notes": finder.notes})
+        emit(
+            {"targets": found, "notes": finder.notes, **(_explained(finder, found, name) if explain else {})}
+        )
         return
     head = ("name", "profile", "pids", "comm", "programs", "maps", "rings", "fill")
     table(head, (row(target, finder.inventory) for target in found)) if found else typer.echo(_NONE)
-    for target in found if explain else ():
-        explain_one(target)
+    if explain:
+        _tell(finder, found, name)
     for note in finder.notes:
         typer.echo(f"note: {text.plain(note)}", err=True)
+
+
+def _means(name: str, target: Target) -> bool:
+    return name in (target.name, target.profile, target.ref) or any(
+        name in (f"{target.profile}:{one.pid}", one.comm) for one in target.processes
+    )
+
+
+def _explained(finder: finding.Finder, found: list[Target], name: str) -> dict[str, object]:
+    """Why, and what they answer, as data."""
+    from engine.agents import answers  # noqa: PLC0415 - only where it is asked for
+
+    known = {one.profile: one for one in finder.known.profiles}
+    parts = catalog.installed()
+    return {
+        "profiles": finder.explain(name if name in known else ""),
+        "answers": [answers.ask(one, known.get(one.profile), finder.inventory, parts) for one in found],
+    }
+
+
+def _tell(finder: finding.Finder, found: list[Target], name: str) -> None:
+    from engine.agents import answers  # noqa: PLC0415
+    from engine.commands import explained  # noqa: PLC0415
+
+    known = {one.profile: one for one in finder.known.profiles}
+    asked = name if name in known else ""
+    if not name or asked:
+        explained.tell_profiles(finder.explain(asked), all_of_them=bool(asked))
+    for one in found:
+        told = answers.ask(one, known.get(one.profile), finder.inventory, catalog.installed())
+        explained.tell_target(one, told)
 
 
 _NONE = "no eBPF agent runs here; practise with: runbook lab start --fault burst"
@@ -62,35 +102,3 @@ def _fill(target: Target, inventory: Inventory | None) -> str:
         if ring.fill_bytes is not None and ring.max_entries
     ]
     return text.share(max(fills)) if fills else "-"
-
-
-def explain_one(target: Target) -> None:
-    """Print one target's addresses and its knobs with their present values."""
-    typer.echo(f"\n{text.plain(target.name)}  ({text.plain(target.ref)})")
-    places = {"settings": target.config_file, "metrics": target.metrics_url, "log": target.log_file}
-    for name, place in places.items():
-        typer.echo(f"  {name:<10} {text.plain(place) or '-'}")
-    typer.echo(f"  {'own loss':<10} it can show {target.drop_visibility} of it")
-    for knob in target.knobs.values():
-        now = _value(knob, target)
-        if knob.live is not None:
-            now += f", live: {_value(knob.live, target)}"
-        where = "" if now.startswith("unknown") else text.plain(_where(knob))
-        typer.echo(f"  {knob.name:<18} {now:<16} {where}".rstrip())
-
-
-def _value(knob: Knob, target: Target) -> str:
-    """What stands there now; what rules when nothing does; why it can't be read."""
-    try:
-        now = catalog.installed().knob_backend(knob.backend).read(knob, target)
-    except RunbookError as error:
-        return f"unknown: {text.plain(error.problem)}"
-    if now.missing:
-        return f"unknown: {text.plain(now.missing)}"
-    if now.value is None:
-        return f"not set ({text.setting(knob.default)})" if knob.default is not None else "not set"
-    return text.plain(now.raw) if now.raw is not None else text.setting(now.value)
-
-
-def _where(knob: Knob) -> str:
-    return f"{knob.file}: {knob.path}" if knob.file else f"{knob.backend} {knob.path}".strip()

@@ -22,7 +22,8 @@ from remediations.knobs import units
 Toward = Literal["up", "down"]
 #: Knobs whose amounts are bytes or seconds whatever unit they are written in.
 _BYTES, _SECONDS = ("ring-buffer-size", "memory-limit"), ("poll-interval",)
-_EQUAL = 1e-6  # durations are written in whole microseconds, cores in thousandths: a relative difference
+#: Durations are written in whole microseconds, cores in thousandths: what may be cut off, relatively.
+_CUT, _EXACT = 1e-6, 1e-12
 #: What fits, in words.
 FITS = {
     "page": "a whole number of pages",
@@ -99,9 +100,11 @@ def rounded(size: float, knob: Knob, host: Host, *, down: bool = False) -> float
     if knob.rounding == "none" or knob.unit in ("preset", "doublings") or size <= 0 or math.isinf(size):
         return _whole(size)
     page = host.page_bytes
-    if knob.rounding != "power-of-two":
-        return units.round_size(size, knob.rounding, page_bytes=page, down=down)
     step = units.one(knob.unit, page_bytes=page) * (host.possible_cpus if knob.per == "cpu-share" else 1)
+    if knob.rounding != "power-of-two":
+        if knob.rounding == "page" and knob.misfit == "refused":
+            page = math.lcm(page, int(step))  # whole pages that can be written, too
+        return units.round_size(size, knob.rounding, page_bytes=page, down=down)
     count = max(1, math.floor(size / step) if down else math.ceil(size / step))
     count = 1 << (count.bit_length() - 1) if down else 1 << (count - 1).bit_length()
     return _whole(count * step)
@@ -142,7 +145,7 @@ def written(
         value, result = _doublings(size, knob, like, toward)
     else:
         value, result = _sized(size, knob, host, like, toward)
-    if toward == "down" and result > size * (1 + _EQUAL):
+    if toward == "down" and result > size * (1 + _slack(knob)):
         raise ValueError(f"{say_amount(result, knob)} is the least that {knob.name} can be set to")
     return value, result
 
@@ -258,20 +261,26 @@ def _sized(size: float, knob: Knob, host: Host, like: Setting, toward: Toward) -
     aim = min(max(rounded(size, knob, host, down=toward == "down"), least), most)
     # A unit coarser than the amount is rendered both ways; the agent may round what was cut off back up.
     ways: tuple[Toward, Toward] = ("down", "up")
+    slack = _slack(knob)
     found = [
         (value, result)
         for value in (_render(aim, knob, host, like, way) for way in ways)
         for result in (float(str(made(value, knob, host))),)
-        if low * (1 - _EQUAL) <= result <= high * (1 + _EQUAL) and not unlimited(value, knob)
+        if low * (1 - slack) <= result <= high * (1 + slack) and not unlimited(value, knob)
         if knob.misfit == "rounded" or fits(value, knob, host)
     ]
     if not found:
         raise ValueError(f"{say_amount(aim, knob)} can't be written in {knob.unit}")
     if toward == "up":
-        enough = [one for one in found if one[1] >= aim * (1 - _EQUAL)]
+        enough = [one for one in found if one[1] >= aim * (1 - slack)]
         return min(enough, key=lambda one: one[1]) if enough else max(found, key=lambda one: one[1])
-    little = [one for one in found if one[1] <= aim * (1 + _EQUAL)]
+    little = [one for one in found if one[1] <= aim * (1 + slack)]
     return max(little, key=lambda one: one[1]) if little else min(found, key=lambda one: one[1])
+
+
+def _slack(knob: Knob) -> float:
+    """By what share an amount may miss what was asked: sizes and counts only by how floats are summed."""
+    return _CUT if knob.unit in ("s", "ms", "us", "ns", "cores", "share") else _EXACT
 
 
 def _render(size: float, knob: Knob, host: Host, like: Setting, way: Toward) -> Setting:

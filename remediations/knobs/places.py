@@ -1,7 +1,8 @@
 """Reading a setting that can stand in several places.
 
-One promise: what comes back names the place it was read from (``KnobValue.place``); a place that could
-not be read is never passed over as if nothing were set there.
+One promise: what comes back names the place it was read from (``KnobValue.place``), and its
+``effective`` is what the agent makes of the value on this machine; a place that could not be read is
+never passed over as if nothing were set there.
 
 Not here: reading one place (the backends), changing it: that is done in the place that was read.
 """
@@ -26,10 +27,10 @@ def _read(knob: Knob, target: Target) -> KnobValue:
     value = backend(knob.backend).read(knob, target)
     if value.missing and value.value is None and knob.file.startswith("/") and _gone(knob.file):
         return msgspec.structs.replace(value, absent=True)
-    if value.value is None or not amounts.of_the_knob(knob):
+    if value.value is None or not (amounts.of_the_knob(knob) or knob.rounding != "none"):
         return value
     try:
-        amount = amounts.amount(value.value, knob, amounts.here())
+        amount = amounts.made(value.value, knob, amounts.here())
     except ValueError as error:
         return msgspec.structs.replace(
             value, effective=None, missing=value.missing or f"{value.source}: {error}"

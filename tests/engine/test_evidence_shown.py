@@ -2,7 +2,9 @@
 
 import re
 
-from engine.commands import seen, targets
+from engine.agents import answers
+from engine.catalog import installed
+from engine.commands import explained, seen, targets
 from engine.evidence import unknown
 from engine.reports import story
 from engine.reports.timeline import headline
@@ -84,5 +86,6 @@ def test_a_knob_with_a_live_door_shows_what_is_in_force_there(capsys, tmp_path):
     file.write_text("one_in: 1\n")
     live = Knob(name="sampling", backend="bpf-variable", path="sample_n", map_id=2**31 - 1)
     knob = Knob(name="sampling", backend="yaml-file", file=str(file), path="one_in", live=live)
-    targets.explain_one(Target(name="lab", ref="lab", knobs={"sampling": knob}))
+    target = Target(name="lab", ref="lab", knobs={"sampling": knob})
+    explained.tell_target(target, answers.ask(target, None, None, installed()))
     assert re.search(r"sampling +1, live: unknown", capsys.readouterr().out)

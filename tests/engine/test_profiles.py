@@ -78,7 +78,7 @@ def ring(text):
     ("text", "says"),
     [
         (workers("backend: yaml-fil, path: a"),  "settings 'yaml-fil' (did you mean 'yaml-file'?)"),
-        (workers("backend: cgroup").replace("workers", "worker"), "5:3: warning: no remediation turns"),
+        (workers("backend: cgroup").replace("workers", "worker"), "5:11: warning: no remediation turns"),
         (workers("backend: cgroup, default: 9, maximum: 8"), "9 is outside the bounds, None to 8"),
         (workers("backend: cgroup, minimum: 9, maximum: 8"), "9 is more than the maximum, 8"),
         (ring("unit: bytes, presets: {1: 1MiB}"), "presets go with unit preset"),
