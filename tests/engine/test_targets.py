@@ -10,7 +10,7 @@ from engine.agents.processes import ProcessTable
 from engine.agents.targets import Finder
 from engine.errors import DocumentError, ProbeFailed, TargetAmbiguous, TargetNotFound
 from engine.language.loader import shipped
-from engine.values import BpfLink, BpfMap, BpfProgram, Inventory
+from engine.values import BpfLink, BpfMap, BpfProgram, Counter, Inventory, KnownMap
 
 PROFILE = """\
 profile: lab
@@ -149,6 +149,23 @@ def test_knobs_have_absolute_files_and_bounds_in_their_own_unit(lab):
     assert knobs["poll-interval"].reload.by == "none"
     assert knobs["sampling"].live.backend == "bpf-variable"
     assert knobs["sampling"].live.reload.by == "none"
+
+
+def test_what_a_profile_says_of_maps_reaches_the_target(machine):
+    """Eyes and hands read whose an entry is from one place; a knob names the map it belongs to."""
+    machine.process(4, comm="mapper")
+    machine.profile(
+        "profile: mapper\nmatch: {comm: mapper}\n"
+        "maps:\n"
+        "  cache: {key: {pid_at: 8, size: 8, owner: tid}, value: {time_at: 16}, clean: false}\n"
+        "  flows: {refused: {counts: refused, source: metric, name: flows_refused_total}}\n"
+        "knobs: {map-capacity.cache: {backend: cgroup, map: cache}}\n"
+    )
+    target = machine.finder().find(pid=4)
+    cache = KnownMap(pid_at=8, pid_size=8, owner="tid", time_at=16, clean=False)
+    refused = Counter(counts="refused", source="metric", name="flows_refused_total")
+    assert target.maps == {"cache": cache, "flows": KnownMap(refused=refused)}
+    assert target.knobs["map-capacity.cache"].map == "cache"
 
 
 def test_processes_with_one_configuration_are_one_agent(lab):
