@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bpf.diagnoses import loss_limits, loss_rhythm
+from bpf.diagnoses import loss_limits, loss_rhythm, loss_unseen
 from bpf.diagnoses.loss_advice import advised
 from bpf.diagnoses.loss_facts import Facts, facts_of
 from bpf.diagnoses.wording import cores, count, octets, share, span
@@ -26,6 +26,7 @@ RULES = (
     loss_limits.one_source,
     loss_limits.starved,
     loss_limits.cpu_bound,
+    loss_unseen.unseen,
 )
 #: A cause below this confidence is not worth a line.
 WORTH_NAMING = 0.3

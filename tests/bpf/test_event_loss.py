@@ -129,6 +129,29 @@ def test_a_perf_buffer_with_a_reader_at_work_has_no_known_cause_but_what_is_know
 
 
 @pytest.mark.parametrize(
+    ("cause", "process", "taken"),
+    [
+        ("reader-cpu-bound", {"busiest_thread_cores": 0.98}, None),
+        ("reader-throttled", {"throttled_share": 0.6, "throttled_s_per_s": 0.3}, None),
+        ("reader-starved", {"runq_wait_share": 0.5}, None),
+        ("burst-exceeds-buffer", {"busiest_thread_cores": 0.3}, 900_000.0),
+    ],
+)
+def test_of_a_perf_buffer_the_readers_cpu_tells_what_limits_it(cause, process, taken):
+    """Most agents still have perf buffers; a bigger one is no cure for a reader at a full core."""
+    verdict = decide({**PERF_BUFFER, "out_per_s": taken}, {"cpu_cores": 1.0, **process})
+    assert verdict.causes[0].name == cause
+    assert any("can't be seen" in fact for fact in verdict.causes[0].speaks_against)
+
+
+def test_a_perf_buffer_that_loses_most_of_its_events_has_no_mere_bursts():
+    """A reader with CPU to spare that takes less than is lost is held up by something that nobody saw."""
+    assert not decide(
+        {**PERF_BUFFER, "out_per_s": 10.0}, {"cpu_cores": 0.3, "busiest_thread_cores": 0.3}
+    ).causes
+
+
+@pytest.mark.parametrize(
     ("cause", "flow", "process", "sources"),
     [
         ("burst-exceeds-buffer", BURSTS, EASY, None),
