@@ -132,6 +132,7 @@ def _raise(name: str, asked: Question[Options], limit: float, used: float, room:
     return _plan(name, asked, after, title, why, _lasts(asked, after, used, growth), (
         "it cures no leak: it buys the time to mend it",
         f"the agent may take {say_bytes(after - limit)} more of {_source(asked)}",
+        *_shared(asked),
     ))  # fmt: skip
 
 
@@ -150,6 +151,9 @@ def _enough(asked: Question[Options], limit: float, used: float, growth: float) 
 def _contain(name: str, asked: Question[Options], used: float, room: float) -> Plan:
     if not asked.options.contain:
         nothing("it has no memory limit of its own: there is none to raise (contain: true sets one)")
+    others = asked.number("memory.cgroup_others")
+    if others:
+        nothing(f"{others:,.0f} other processes are in its cgroup: a fence around it would end them as well")
     most = _most(asked, used, room)
     after = min(_whole(max(_FENCE * used, used + 64 * _MIB), asked), math.floor(most / _MIB) * _MIB)
     if after < _NEAR * used:
@@ -240,6 +244,11 @@ def _bytes(asked: Question[Options], name: str) -> float:
     if value is None or not isinstance(value.value, int):
         blocked("what its memory cgroup uses, and what is left around it, could not be read")
     return float(value.value)
+
+
+def _shared(asked: Question[Options]) -> tuple[str, ...]:
+    others = asked.number("memory.cgroup_others")
+    return (f"{others:,.0f} other processes share its cgroup and this limit",) if others else ()
 
 
 def _source(asked: Question[Any]) -> str:

@@ -147,6 +147,12 @@ def test_a_fence_stands_above_what_is_used_and_never_takes_it_all():
     assert not plan(limit=None, contain=True, room=4 * MIB).changes
 
 
+def test_a_shared_cgroup_is_not_fenced_in():
+    """The kernel would end a neighbour in its place."""
+    assert "would end them as well" in plan(limit=None, contain=True, others=2).reason
+    assert any("share its cgroup" in said for said in plan(others=2, horizon=1800.0).warnings)
+
+
 def test_a_pod_is_left_to_the_kubelet():
     """It would set the limit back; the place is named."""
     pod = Process(pid=1, cgroup="/kubepods.slice/kubepods-burstable.slice/cri-1.scope")
