@@ -2,7 +2,8 @@
 
 S' ≥ 2 · burst_bytes, up to a power of two of pages: the ring that would have held the
 largest burst seen, twice. A larger ring only delays the loss when the reader is slower
-than the events on average, so then the plan is empty.
+than the events on average, so then the plan is empty. Where the fill can't be seen (a perf
+buffer) S' = 4 · S, and half of the loss must go.
 
 Touches: one setting, and a reload. Memory: S' bytes, taken at once; the kernel maps the
 ring twice in virtual memory but holds it once. From kernel 5.11 it is charged to the
@@ -26,6 +27,8 @@ from remediations.options import says
 from remediations.planning import FULL_CORE, KnobPlanner, Question, change, nothing, plan
 
 POWERS = "power-of-two-pages"  # the kernel takes nothing else for a ring
+#: Of a buffer whose fill can't be seen: how many times as large, and what share of the loss may stay.
+BLIND, MAY_STAY = 4, 0.5
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -56,6 +59,8 @@ class RingBufferPlanner(KnobPlanner[Options]):
     def decide(self, asked: Question[Options]) -> Plan:
         """From the largest burst to the next size; refused where a bigger ring would not help."""
         _refuse_overload(asked)
+        if _is_unseen(asked):
+            return _unseen(asked)
         need, after = _written(asked, _need(asked))
         memory, limit = _memory(asked, need)
         why = (
@@ -79,6 +84,44 @@ class RingBufferSize(KnobChange):
     """Remediation ``ring-buffer-size``."""
 
     planner = RingBufferPlanner()
+
+
+def _is_unseen(asked: Question[Options]) -> bool:
+    """Whether the buffer's positions can't be seen, so neither its bursts."""
+    return asked.number("flow.burst_bytes") is None and asked.number("flow.ring_bytes") is None
+
+
+def _unseen(asked: Question[Options]) -> Plan:
+    """A perf buffer that is counted to lose while its reader has CPU to spare: larger, and then looked at."""
+    lost = asked.number("flow.dropped_ring_per_s")
+    if not lost:
+        asked.need("flow.burst_bytes")
+    asked.need("process.busiest_thread_cores")
+    size, options = asked.current_number(), asked.options
+    most = min(options.at_most, asked.bounds[1], (options.factor or math.inf) * size)
+    need, after = _written(asked, Need(size, size, min(BLIND * size, most), most))
+    memory, limit = _memory(asked, need)
+    why = (
+        f"how full the buffer runs can't be seen, and it loses {lost:,.0f} events/s while its reader has CPU"
+        f" to spare; {say_bytes(need.planned)} holds {need.planned / size:g} times as much"
+    )
+    promise = Prediction(
+        measure="flow.dropped_per_s",
+        before=asked.number("flow.dropped_per_s"),
+        after=MAY_STAY * (asked.number("flow.dropped_per_s") or 0.0),
+        unit="events/s",
+        at_most=True,
+        arithmetic=f"not reckoned: less than half of the loss gone is not worth {say_bytes(memory)}",
+    )
+    return plan(
+        RingBufferPlanner.name,
+        asked,
+        (change(asked, after, why),),
+        f"buffer {say_bytes(size)} → {say_bytes(need.planned)}: {why}",
+        (promise,),
+        memory_bytes=memory,
+        memory_limit=limit,
+    )
 
 
 def _refuse_overload(asked: Question[Options]) -> None:
@@ -135,10 +178,9 @@ def _memory(asked: Question[Options], need: Need) -> tuple[int, str]:
     limit, left = asked.number("process.memory_limit_bytes"), asked.number("process.memory_left_bytes")
     times = say_buffers(asked.knob, asked.case.host)
     whole = f" = {say_bytes(need.planned * copies)}" if copies > 1 else ""
-    held = (
-        f"{say_bytes(need.planned)}{times}{whole} of memory, mapped twice"
-        f" ({say_bytes(2 * need.planned * copies)} virtual)"
-    )
+    held = f"{say_bytes(need.planned)}{times}{whole} of memory"
+    if not _is_unseen(asked):  # a perf buffer is mapped once
+        held += f", mapped twice ({say_bytes(2 * need.planned * copies)} virtual)"
     if left is None:
         return added, f"{held}; no memory limit of the agent is known"
     of = f" of {say_bytes(limit)}" if limit else ""

@@ -136,5 +136,6 @@ def effective(knob: Knob, value: Setting) -> Setting:
     if value is None or knob.unit in WORDS:
         return value
     amount = in_base_units(value, knob)
-    whole = amount is not None and amount.is_integer() and knob.unit not in {"s", "ms", "us", "ns", "cores"}
-    return int(amount or 0) if whole else amount
+    if amount is None or knob.unit in {"s", "ms", "us", "ns", "cores"}:
+        return amount
+    return int(amount) if float(amount).is_integer() else amount

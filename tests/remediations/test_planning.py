@@ -52,6 +52,35 @@ def test_a_ring_is_not_raised_where_it_would_not_help_or_not_fit(case_for, flow,
     assert reason in plan.reason
 
 
+PERF = {"ring_bytes": None, "burst_bytes": None, "pattern": None, "service_per_s": None}
+
+
+def test_a_perf_buffer_grows_by_four_and_half_of_its_loss_must_go(case_for):
+    """Its fill can't be seen, so nothing is reckoned; what does not help is taken back."""
+    remedy = RingBufferSize()
+    plan = remedy.plan(case_for(remedy, flow=PERF | {"dropped_ring_per_s": 900.0, "dropped_per_s": 900.0}))
+    assert plan.changes[0].after == "1MiB"
+    assert predicted(plan, "flow.dropped_per_s") == 450
+    assert "virtual" not in plan.memory_limit
+
+
+@pytest.mark.parametrize(
+    ("flow", "process", "reason"),
+    [
+        ({"dropped_ring_per_s": 0.0}, {}, "burst_bytes is unknown"),
+        ({"dropped_ring_per_s": 900.0}, {"busiest_thread_cores": 0.97}, "0.97 of one core"),
+        ({"dropped_ring_per_s": 900.0}, {"busiest_thread_cores": None}, "busiest_thread_cores is unknown"),
+        ({"dropped_ring_per_s": 900.0}, {"memory_left_bytes": 1e6}, "does not fit"),
+    ],
+)
+def test_a_perf_buffer_is_left_alone_where_its_reader_may_be_the_limit(case_for, flow, process, reason):
+    """Bigger buffers are the reflex, and often not the cure."""
+    remedy = RingBufferSize()
+    plan = remedy.plan(case_for(remedy, flow=PERF | flow, process=process))
+    assert not plan.changes
+    assert reason in plan.reason
+
+
 def test_a_ring_that_is_called_for_and_cannot_be_changed_is_blocked(case_for):
     """What can't be done is not what need not be done: the ladder goes by it."""
     remedy = RingBufferSize()
