@@ -94,6 +94,10 @@ def _counter(counter: Counter, path: str, profile: Profile, judge: Judge) -> Non
         )
     if counter.labels and counter.source not in ("metric", "bpf-map"):
         judge.error(f"{path}.labels", f"a {counter.source} has no labels")
+    if counter.adds and counter.source != "metric":
+        judge.error(
+            f"{path}.adds", f"further names are added of a metric only, and this is a {counter.source}"
+        )
     if counter.source == "bpf-map" and not all(value.isdigit() for value in counter.labels.values()):
         judge.error(
             f"{path}.labels", "of a bpf-map they are numbers: key (index), offset (bytes into the value)"

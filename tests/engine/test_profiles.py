@@ -1,11 +1,17 @@
 """Agent profiles: found, overridden, and checked before anybody relies on them."""
 
+import re
+
+import msgspec
 import pytest
 
 from engine.agents import profile_check, profiles
+from engine.agents.knob_spec import KnobSpec, ReloadSpec
+from engine.agents.profile import Config, Events, KeySpec, MapSpec, Match, Needs, Profile, ValueSpec
 from engine.catalog import installed
 from engine.errors import DocumentError
 from engine.language.loader import shipped
+from engine.values import Counter
 
 SOUND = """\
 profile: mine
@@ -136,3 +142,26 @@ def test_what_nobody_tried_says_where_it_was_read(tmp_path):
     (said,) = complaints(tmp_path, text)
     assert "warning: where was it read?" in said
     assert complaints(tmp_path, text + "sources: the agent's docs\n") == []
+
+
+def test_every_key_is_in_the_reference():
+    """A stranger has nothing but the docs."""
+    text = (shipped().parent / "docs" / "profiles.md").read_text()
+    parts = (
+        Profile,
+        Match,
+        Config,
+        Events,
+        Needs,
+        MapSpec,
+        KeySpec,
+        ValueSpec,
+        KnobSpec,
+        ReloadSpec,
+        Counter,
+    )
+    keys = {info.encode_name for part in parts for info in msgspec.structs.fields(part)}
+    assert {key for key in keys if not re.search(rf"[`{{ ]{key}[`:]", text)} == set()
+    backends = {"run-state", "stale-entries", "bpf-link", "file-capability", "systemd-dropin", "mount"}
+    own = set(installed().names("knob backend")) - backends - {"systemd-memory"}  # remediations' own
+    assert {name for name in own if f"`{name}`" not in text} == set()
