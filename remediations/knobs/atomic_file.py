@@ -1,4 +1,4 @@
-"""Replace a file's content in one step, keeping everything else about it.
+"""Replace a file's content in one step, keeping everything else about it; make one, or take it away.
 
 A reader sees the old bytes or the new ones, never a mixture, and after a power cut too.
 Owner, mode, ACLs and other extended attributes stay. Where keeping them is impossible, or
@@ -63,8 +63,11 @@ def obstacle(path: Path) -> tuple[str, str] | None:  # noqa: PLR0911 - one retur
     return None
 
 
-def update(path: Path, change: Callable[[bytes], bytes]) -> None:
+def update(path: Path, change: Callable[[bytes], bytes], scratch: Path | None = None) -> None:
     """Replace the file by ``change(its bytes)``, under a lock.
+
+    The new content is written beside it first; in ``scratch``, a directory of the same file system,
+    where every file beside it would count for something.
 
     Read again right before the replacement: when somebody wrote in between, ``change`` is
     asked anew with their bytes, so that it can refuse, and so that their other edits stay.
@@ -77,16 +80,70 @@ def update(path: Path, change: Callable[[bytes], bytes]) -> None:
         raise NotChanged(blocked[0], fix=blocked[1])
     try:
         with _locked(path) as stat:
-            _sweep(path)
+            _sweep(path, scratch)
             for _ in range(_TRIES):
                 seen = path.read_bytes()
                 wanted = change(seen)
-                if wanted == seen or _replace(path, seen, wanted, stat):
+                if wanted == seen or _replace(path, seen, wanted, stat, scratch):
                     return
     except OSError as error:
-        fix = _WAYS_OUT.get(error.errno or 0, "mend that, then try again")
-        raise NotChanged(f"{path} can't be replaced: {error.strerror}; it is unchanged", fix=fix) from None
+        raise _refusal(path, "replaced", error) from None
     raise NotChanged(f"{path} keeps changing while we write", fix="find out who writes it, then try again")
+
+
+def make(path: Path, content: bytes, like: Path | None = None, scratch: Path | None = None) -> None:
+    """Make a file that is not there: whole, or not at all.
+
+    Args:
+        path: Where; its directory is there.
+        content: What it holds.
+        like: A file whose mode, owner and labels it gets; else it is root's, readable for all.
+        scratch: As for ``update``.
+
+    Raises:
+        ChangedSince: There is one by now.
+        NotChanged: It can't be made.
+    """
+    try:
+        _sweep(path, scratch)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=scratch or path.parent)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(content)
+                if like is not None:
+                    _copy_attributes(like, handle, like.stat())
+                else:
+                    os.fchmod(handle, 0o644)
+                out.flush()
+                os.fsync(handle)
+            os.link(name, path)  # fails where there is one, unlike a rename
+        finally:
+            Path(name).unlink()
+        _sync_directory(path.parent)
+    except FileExistsError:
+        raise ChangedSince(
+            f"{path} was made by somebody else just now", fix="nothing was changed; look again"
+        ) from None
+    except OSError as error:
+        raise _refusal(path, "made", error) from None
+
+
+def remove(path: Path, content: bytes, scratch: Path | None = None) -> None:
+    """Take a file away that holds this very content.
+
+    Raises:
+        ChangedSince: It holds something else by now.
+        NotChanged: It can't be taken away.
+    """
+    try:
+        with _locked(path):
+            _sweep(path, scratch)
+            if path.read_bytes() != content:
+                raise ChangedSince(f"{path} was written just now; left as it is", fix="look again")
+            path.unlink()
+            _sync_directory(path.parent)
+    except OSError as error:
+        raise _refusal(path, "taken away", error) from None
 
 
 def sweep(path: Path) -> None:
@@ -95,8 +152,13 @@ def sweep(path: Path) -> None:
         _sweep(path)
 
 
-def _sweep(path: Path) -> None:
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_SUFFIX}"):
+def _refusal(path: Path, what: str, error: OSError) -> NotChanged:
+    fix = _WAYS_OUT.get(error.errno or 0, "mend that, then try again")
+    return NotChanged(f"{path} can't be {what}: {error.strerror}; nothing was changed", fix=fix)
+
+
+def _sweep(path: Path, scratch: Path | None = None) -> None:
+    for left in (scratch or path.parent).glob(f".{glob.escape(path.name)}.*{_SUFFIX}"):
         left.unlink(missing_ok=True)
 
 
@@ -119,9 +181,9 @@ def _locked(path: Path) -> Iterator[os.stat_result]:
         os.close(handle)
 
 
-def _replace(path: Path, seen: bytes, wanted: bytes, stat: os.stat_result) -> bool:
+def _replace(path: Path, seen: bytes, wanted: bytes, stat: os.stat_result, scratch: Path | None) -> bool:
     """Put ``wanted`` in the file's place; False when it no longer holds ``seen``."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=scratch or path.parent)
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(wanted)
