@@ -140,7 +140,9 @@ struct perf_event_attr {
 };
 
 struct perf_buffer {
+	int nr_pages;
 	struct perf_event_mmap_page *user_page;
+	void *data_pages[];
 };
 
 struct perf_event_mmap_page {

@@ -28,11 +28,16 @@ CUT_SHORT = "the window was cut short: too little was seen"
 
 @dataclass(frozen=True, slots=True)
 class RingSeen:
-    """One ring over one window: its traces, more than one when the agent replaced it."""
+    """One ring over one window: its traces, more than one when the agent replaced it.
+
+    Attributes:
+        record_bytes: Sizes, header included, of records that were seen waiting; empty when none was.
+    """
 
     name: str
     map_id: int
     traces: tuple[Trace, ...]
+    record_bytes: tuple[int, ...] = ()
 
     @property
     def longest(self) -> Trace:
@@ -98,7 +103,10 @@ class Record:
 
 
 def record_of(seen: Seen) -> Record:
-    """The record size: the profile's, else bytes over the agent's own count, else unknown."""
+    """The record size: as seen waiting, the profile's, bytes over the agent's own count, else unknown."""
+    if waiting := [size for ring in seen.rings for size in ring.record_bytes]:
+        fixed, source = min(waiting) == max(waiting), f"mean of {len(waiting)} records seen waiting"
+        return Record(sum(waiting) / len(waiting), fixed, source)
     if seen.payload_bytes:
         return Record(float(record_in_ring(seen.payload_bytes)), True, "the profile's fixed record size")
     accepted = sum(ring.moved()[0] for ring in seen.rings)
@@ -117,7 +125,7 @@ def pictures_of(seen: Seen, record: Record) -> list[Picture]:
     pictures = []
     for place, (ring, fill) in enumerate(bare):
         trace = ring.longest
-        if count and count.known and place == 0:
+        if count and count.known and place == 0 and not trace.lost:
             trace = replace(trace, lost=spread_losses(trace, count.counts, record.size))
         states = reader_states(trace)
         reader = reader_of(trace, states)

@@ -8,13 +8,14 @@ Not here: what the positions mean (``bpf.flow.trace``).
 
 from __future__ import annotations
 
+from bpf.flow import perf_rings
 from bpf.flow.readings import RingSeen
 from bpf.flow.sampling import RingSamples
 from bpf.flow.trace import Trace
 from bpf.objects.ringbuf import RingWatch
 from bpf.syscall import map_info
 from bpf.system.procfs import PERF_EVENT_ARRAY, RINGBUF, held_maps
-from engine.errors import ProbeFailed
+from engine.errors import ProbeFailed, RunbookError
 from engine.values import Target
 
 
@@ -33,7 +34,9 @@ class Rings:
         held = self._held()
         named = target.rings or tuple(target.map_ids) or tuple(held)
         opened = (self._opened(map_id, asked=map_id in target.rings) for map_id in named)
-        self.open: tuple[RingSamples, ...] = tuple(ring for ring in opened if ring)
+        rings = tuple(ring for ring in opened if ring)
+        perf = next((map_id for map_id in (*named, *held) if held.get(map_id) == PERF_EVENT_ARRAY), None)
+        self.open: tuple[RingSamples, ...] = rings or self._perf(perf)
         self._followed = {ring.map_id for ring in self.open} & held.keys()
 
     def follow(self) -> None:
@@ -64,7 +67,7 @@ class Rings:
             past = [_moving(old.trace()) for old in self._retired if old.name == ring.name]
             traces = tuple(trace for trace in (*past, ring.trace()) if len(trace.times) > 1)
             if traces:
-                found.append(RingSeen(ring.name, ring.map_id, traces))
+                found.append(RingSeen(ring.name, ring.map_id, traces, ring.record_bytes))
         return tuple(found)
 
     def close(self) -> None:
@@ -87,15 +90,23 @@ class Rings:
                 return None
             if info.type == RINGBUF:
                 return RingSamples(name, map_id, RingWatch(map_id))
-            if info.type == PERF_EVENT_ARRAY:
-                self.notes.append(
-                    f"{name} is a perf event array: its losses are counted, by the agent or the kernel; "
-                    "its fill and rates are not sampled"
-                )
         except ProbeFailed as error:
             if asked:
                 self.notes.append(f"ring {map_id}: {error.problem}")
         return None
+
+    def _perf(self, map_id: int | None) -> tuple[RingSamples, ...]:
+        """The rings of its perf buffers, for an agent without a ring buffer."""
+        if map_id is None:
+            return ()
+        try:
+            return tuple(perf_rings.opened(self._target.pid, map_id))
+        except RunbookError as error:
+            self.notes.append(
+                f"map {map_id} is a perf event array: its losses are counted, by the agent or the kernel; "
+                f"its fill and rates are not sampled: {error.problem.splitlines()[0]}"
+            )
+            return ()
 
 
 def _moving(trace: Trace) -> Trace:

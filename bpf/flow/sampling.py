@@ -49,6 +49,11 @@ class RingSamples:
         self.producer.append(producer)
 
     @property
+    def record_bytes(self) -> tuple[int, ...]:
+        """Sizes of records that were seen waiting; of a ring buffer only positions are looked at."""
+        return ()
+
+    @property
     def fill(self) -> float:
         """Share of the ring in use at the last sample."""
         return (self.producer[-1] - self.consumer[-1]) / self.size if self.times else 0.0

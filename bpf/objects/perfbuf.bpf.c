@@ -10,6 +10,7 @@ char LICENSE[] SEC("license") = "GPL";
 
 #define SW_BPF_OUTPUT 10 /* PERF_COUNT_SW_BPF_OUTPUT, linux/perf_event.h */
 #define SOFTWARE 1
+#define RECORD_SAMPLE 9 /* PERF_RECORD_SAMPLE */
 
 const volatile u32 tgid = 0;
 volatile u64 perf_fops; /* 0: only tell the f_op of every file */
@@ -24,7 +25,31 @@ struct ring {
 	u32 fd, cpu;
 	u64 size, head, tail;
 	s64 lost; /* -1: this kernel keeps no count */
+	u64 next; /* bytes of the record that is read next, header included; 0: none waits */
 };
+
+struct header { /* perf_event_header */
+	u32 type;
+	unsigned short misc, size;
+};
+
+/* The size of the record at the tail. A header is never cut by the end of a page. */
+static __always_inline u64 next_record(struct perf_buffer *rb, const struct ring *ring)
+{
+	u64 pages = BPF_CORE_READ(rb, nr_pages), bytes, at;
+	struct header header = {};
+	void **place, *page = 0;
+
+	if (!pages || ring->head == ring->tail)
+		return 0;
+	bytes = ring->size / pages;
+	at = ring->tail & (ring->size - 1);
+	place = __builtin_preserve_access_index(&rb->data_pages[0]);
+	bpf_probe_read_kernel(&page, sizeof(page), place + at / bytes);
+	if (!page || bpf_probe_read_kernel(&header, sizeof(header), page + at % bytes))
+		return 0;
+	return header.type == RECORD_SAMPLE ? header.size : 0;
+}
 
 SEC("iter/task_file")
 int rings(struct bpf_iter__task_file *ctx)
@@ -59,6 +84,7 @@ int rings(struct bpf_iter__task_file *ctx)
 	ring.lost = -1;
 	if (bpf_core_field_exists(event->lost_samples))
 		ring.lost = BPF_CORE_READ(event, lost_samples.counter);
+	ring.next = next_record(BPF_CORE_READ(event, rb), &ring);
 	bpf_seq_write(ctx->meta->seq, &ring, sizeof(ring));
 	return 0;
 }

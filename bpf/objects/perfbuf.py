@@ -22,7 +22,7 @@ from bpf.libbpf import BpfError, BpfObject, check, library
 
 _OBJECT = Path(__file__).with_name("perfbuf.bpf.o")
 _TOLD = struct.Struct("=QII")
-_RING = struct.Struct("=QIIQQQq")
+_RING = struct.Struct("=QIIQQQqQ")
 
 
 class PerfRing(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,7 @@ class PerfRing(msgspec.Struct, frozen=True, kw_only=True):
         head, tail: Producer and consumer position, bytes since it was made. A reader in overwrite
             mode never moves the tail.
         lost: Records dropped for want of room since it was made; None before kernel 6.0.
+        next_bytes: Size of the record that is read next, header included; 0 when none waits.
     """
 
     fd: int
@@ -42,6 +43,7 @@ class PerfRing(msgspec.Struct, frozen=True, kw_only=True):
     head: int
     tail: int
     lost: int | None
+    next_bytes: int = 0
 
 
 class PerfWatch:
@@ -85,8 +87,16 @@ class PerfWatch:
     def read(self) -> tuple[PerfRing, ...]:
         """Every ring of the process now; none when its perf events carry no BPF output."""
         rings = {
-            event: PerfRing(fd=fd, cpu=cpu, size=size, head=head, tail=tail, lost=lost if lost >= 0 else None)
-            for event, fd, cpu, size, head, tail, lost in _RING.iter_unpack(self._link.read())
+            event: PerfRing(
+                fd=fd,
+                cpu=cpu,
+                size=size,
+                head=head,
+                tail=tail,
+                lost=lost if lost >= 0 else None,
+                next_bytes=next_bytes,
+            )
+            for event, fd, cpu, size, head, tail, lost, next_bytes in _RING.iter_unpack(self._link.read())
         }
         return tuple(rings.values())
 
