@@ -24,7 +24,7 @@ from engine.values import Knob, KnownMap, Reload, Setting
 _AT_ONCE = ("bpf-variable", "cgroup", "cgroup-memory")
 #: Base units in one of a knob's own unit.
 _FACTORS = {
-    "bytes": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "pages": float(mmap.PAGESIZE),
+    "bytes": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30,
     "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0,
 }  # fmt: skip
 
@@ -82,8 +82,8 @@ def _knob(name: str, spec: KnobSpec, profile: Profile, fill: Placeholders, confi
         path=fill.fill(spec.path),
         unit=spec.unit,
         default=spec.default,
-        minimum=bound(name, spec.minimum, spec.unit),
-        maximum=bound(name, spec.maximum, spec.unit),
+        minimum=bound(name, spec.minimum, spec.unit, fill.page_bytes),
+        maximum=bound(name, spec.maximum, spec.unit, fill.page_bytes),
         choices=spec.choices,
         presets={key: amount(name, value) for key, value in spec.presets.items()},
         base=amount(name, spec.base),
@@ -121,7 +121,7 @@ def _cpus_each(name: str, written: int | str, fill: Placeholders) -> int:
     return int(filled)
 
 
-def bound(name: str, written: Setting, unit: str) -> float | None:
+def bound(name: str, written: Setting, unit: str, page_bytes: int = mmap.PAGESIZE) -> float | None:
     """A bound in the knob's own unit: ``4KiB`` of a knob in pages is 1.
 
     Raises:
@@ -136,4 +136,4 @@ def bound(name: str, written: Setting, unit: str) -> float | None:
     quantity = parsed[0] if parsed else lettered(text)
     if quantity is None:
         raise UsageError(f"{name}: {written!r} is no quantity", fix="write it as 4KiB, 10s or a number")
-    return quantity / _FACTORS.get(unit, 1.0)
+    return quantity / (page_bytes if unit == "pages" else _FACTORS.get(unit, 1.0))

@@ -41,6 +41,7 @@ class Placeholders:
 
     def __init__(self, table: ProcessTable, pid: int, config_file: str) -> None:
         self._table = table
+        self.page_bytes = table.page_bytes
         self._pid = pid
         self._config_file = config_file
         self._root: Node | None = None

@@ -10,6 +10,7 @@ Not here: which of them are agents (``engine.agents.targets``).
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,13 @@ from engine.values import Process
 
 
 class ProcessTable:
-    """One look at ``/proc``; what was read of a process is kept for as long as the table is."""
+    """One look at ``/proc``; what was read of a process is kept for as long as the table is.
+
+    Attributes:
+        page_bytes: Size of a page on the machine that the processes run on.
+    """
+
+    page_bytes = mmap.PAGESIZE
 
     def __init__(self, proc: Path = Path("/proc")) -> None:
         self._proc = str(proc)

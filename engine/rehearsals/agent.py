@@ -28,7 +28,11 @@ _KNOB = frozenset(info.name for info in msgspec.structs.fields(Knob)) - {"name",
 
 
 class NoProcesses(ProcessTable):
-    """A machine on which nothing runs."""
+    """A machine on which nothing runs, with pages of a size."""
+
+    def __init__(self, page_bytes: int) -> None:
+        super().__init__()
+        self.page_bytes = page_bytes
 
     def comms(self) -> dict[int, str]:
         """Nothing."""
@@ -51,9 +55,11 @@ class NoProcesses(ProcessTable):
         return "/"
 
 
-def agent_of(spec: Agent, source: Document, complaints: Complaints) -> tuple[Target, dict[str, KnobValue]]:
+def agent_of(
+    spec: Agent, source: Document, complaints: Complaints, page_bytes: int = 4096
+) -> tuple[Target, dict[str, KnobValue]]:
     """The target that a case means, and its knobs as they stand; what is wrong goes to ``complaints``."""
-    base = _base(spec, source, complaints)
+    base = _base(spec, source, complaints, page_bytes)
     knobs, values = dict(base.knobs), {}
     for name, told in spec.knobs.items():
         path = f"target.knobs.{name}"
@@ -74,7 +80,7 @@ def agent_of(spec: Agent, source: Document, complaints: Complaints) -> tuple[Tar
     return target, values
 
 
-def _base(spec: Agent, source: Document, complaints: Complaints) -> Target:
+def _base(spec: Agent, source: Document, complaints: Complaints, page_bytes: int) -> Target:
     """By its profile, else a plain one."""
     name = spec.name or spec.profile or "agent"
     plain = Target(name=name, ref=spec.ref or f"{name}:rehearsal")
@@ -85,7 +91,7 @@ def _base(spec: Agent, source: Document, complaints: Complaints) -> Target:
         error = UnknownName("agent profile", spec.profile, known)
         complaints.add(source.place("target.profile"), f"{error.problem} ({error.fix})")
         return plain
-    found = targets.described(known[spec.profile], NoProcesses(), f"/etc/{spec.profile}.yaml")
+    found = targets.described(known[spec.profile], NoProcesses(page_bytes), f"/etc/{spec.profile}.yaml")
     return msgspec.structs.replace(found, name=name, ref=spec.ref or found.ref)
 
 

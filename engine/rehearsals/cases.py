@@ -87,7 +87,7 @@ def parse(raw: bytes, path: Path, catalog: Catalog, *, runbook: Path | None = No
     except UsageError as error:
         for line in error.problem.splitlines():
             complaints.add(source.place("inputs"), f"{line} ({error.fix})")
-    target, knobs = agent_of(document.target, source, complaints)
+    target, knobs = agent_of(document.target, source, complaints, document.host.page_bytes)
     runs = _commands(document, source, complaints)
     looks = _Phases(document, source, complaints, loaded.document, catalog).read()
     host, available = _machine(document, source, complaints)
