@@ -232,14 +232,19 @@ def _target(
         counters=profile.counters,
         knobs=knobs.resolve(profile, fill, config_file),
         maps=knobs.known_maps(profile),
-        metrics_url=fill.fill(profile.metrics),
-        health_url=fill.fill(profile.health),
-        heap_url=fill.fill(profile.heap),
+        metrics_url=_address(fill.fill(profile.metrics)),
+        health_url=_address(fill.fill(profile.health)),
+        heap_url=_address(fill.fill(profile.heap)),
         log_file=knobs.absolute(fill.fill(profile.log), table.cwd(main)),
         config_file=config_file,
         start=knobs.reload_of(profile.start, fill),
         facts={name: fill.fill(fact) for name, fact in profile.facts.items()},
     )
+
+
+def _address(url: str) -> str:
+    """An address; one without a host (programs are told to listen on ``:2112``) is this machine's."""
+    return url.replace("://:", "://127.0.0.1:", 1)
 
 
 def described(profile: Profile, table: ProcessTable, config_file: str) -> Target:

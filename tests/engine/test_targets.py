@@ -133,6 +133,17 @@ def test_a_runbook_at_work_and_its_children_are_no_agents(lab, argv):
     assert [target.name for target in lab.finder().find_all()] == ["lab", "other:22"]
 
 
+def test_an_address_without_a_host_is_this_machines(machine):
+    """Programs are told to listen on ``:2112``; what is asked needs a host."""
+    machine.profile(
+        'profile: lab\nmatch: {comm: agent}\nmetrics: "http://{argument.--listen|:2112}/metrics"\n'
+    )
+    machine.process(10, comm="agent", argv=("agent",))
+    machine.process(11, comm="agent", argv=("agent", "--listen", "10.0.0.7:80"))
+    urls = [target.metrics_url for target in machine.finder().find_all()]
+    assert urls == ["http://127.0.0.1:2112/metrics", "http://10.0.0.7:80/metrics"]
+
+
 def test_what_a_placeholder_can_not_find_leaves_the_field_empty(lab):
     """Half an address would be asked for, and its error would mislead."""
     assert lab.finder().find().health_url == ""
