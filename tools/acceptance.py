@@ -62,6 +62,8 @@ EXPECTED: dict[str, dict[str, Expected]] = {
         "flood": of("reader-cpu-bound", "fixed mitigated"),
         "one-source": of("flood-from-one-source", "fixed mitigated"),
         "stalled-exporter": of("loss-behind-the-ring", "unfixed fixed mitigated"),
+        "queue-overflow": of("loss-behind-the-ring", "fixed"),
+        "slow-exporter": of("loss-behind-the-ring", "unfixed"),
         "stuck": of("reader-stuck", "unfixed"),
     },
     "memory-leak": {

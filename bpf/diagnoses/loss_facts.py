@@ -40,6 +40,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     dropped: float | None
     dropped_ring: float | None
     dropped_behind: float | None
+    dropped_queue: float | None
+    dropped_exporter: float | None
     ring: float | None
     record: float | None
     peak: float | None
@@ -142,6 +144,8 @@ def facts_of(case: Case) -> Facts:
         dropped=case.number("flow.dropped_per_s"),
         dropped_ring=case.number("flow.dropped_ring_per_s"),
         dropped_behind=case.number("flow.dropped_behind_per_s"),
+        dropped_queue=case.number("flow.dropped_queue_per_s"),
+        dropped_exporter=case.number("flow.dropped_exporter_per_s"),
         ring=case.number("flow.ring_bytes"),
         record=case.number("flow.record_bytes"),
         peak=case.number("flow.fill_peak"),

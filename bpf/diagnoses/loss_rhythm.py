@@ -22,25 +22,44 @@ def behind_the_ring(f: Facts) -> Cause | None:
     if not f.dropped_behind:
         return None
     calm = (f.peak or 0.0) < 0.5
+    stage, settles = _stage(f)
+    delivered = None if f.taken is None else max(0.0, f.taken - f.dropped_behind)
     return Cause(
         name="loss-behind-the-ring",
-        sentence="the agent's own queue or exporter loses them after its reader has taken them"
+        sentence=f"{stage} loses them after its reader has taken them"
         + (f"; the ring was at most {share(f.peak)} full" if f.peak is not None else ""),
         confidence=0.95 if calm else 0.8,
         explains=f.dropped_behind / f.dropped if f.dropped else 1.0,
         speaks_for=kept(
             f"the agent counts {count(f.dropped_behind)} events/s lost behind the ring",
+            f"of them {count(f.dropped_queue)}/s in its own queue" if f.dropped_queue else "",
+            f"of them {count(f.dropped_exporter)}/s at its exporter" if f.dropped_exporter else "",
             f"the ring peaked at {share(f.peak)}" if f.peak is not None and calm else "",
         ),
         speaks_against=kept(f"the ring was full for {share(f.full)} of the time" if f.full else ""),
         arithmetic=kept(
             f"taken from the ring {count(f.taken)}/s − lost behind it {count(f.dropped_behind)}/s "
-            f"= {count(max(0.0, f.taken - f.dropped_behind))}/s delivered"
-            if f.taken is not None
-            else ""
+            f"= {count(delivered)}/s delivered"
+            if f.taken is not None and delivered is not None
+            else "",
+            "the events arrive evenly: who takes the output is too slow on average"
+            if f.pattern == "steady" and delivered
+            else "",
+            f"each burst ({span(f.spacing)} apart) loses {count(f.dropped_behind * f.spacing)} events there"
+            if f.pattern == "bursts" and f.spacing
+            else "",
         ),
-        settles="see what the exporter writes to, and the agent's queue size; a bigger ring can't help",
+        settles=f"{settles}; a bigger ring can't help",
     )
+
+
+def _stage(f: Facts) -> tuple[str, str]:
+    """Who loses them, and what to look at."""
+    if f.dropped_queue and f.dropped_queue >= (f.dropped_exporter or 0.0):
+        return "the agent's own queue", "see what the exporter writes to, and the size of the queue"
+    if f.dropped_exporter:
+        return "the agent's exporter", "see what it writes to, and its own limits"
+    return "the agent's own queue or exporter", "see what the exporter writes to, and the agent's queue size"
 
 
 def stuck(f: Facts) -> Cause | None:

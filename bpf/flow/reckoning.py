@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from bpf.flow.counting import Tally
 from bpf.flow.readings import Picture, Record, Seen, Sheet
 
+#: Stages that an event reaches after the ring.
+BEHIND = ("reader", "queue", "exporter")
 #: Without a record size, a ring that always kept this share free is taken not to have refused one.
 AMPLE = 0.01
 SILENT = "full longer than the counts can tell: nothing counts what a full ring refuses"
@@ -22,7 +24,7 @@ def loss_readings(sheet: Sheet, seen: Seen, pictures: Sequence[Picture], record:
     """Writes all readings about losses; returns the notes that belong to them."""
     notes: list[str] = []
     ring = _counted(seen.dropped, ("ring",))
-    behind = _counted(seen.dropped, ("reader", "queue", "exporter"))
+    behind = _counted(seen.dropped, BEHIND)
     at_ring, ring_total, ring_source = _at_ring(ring, pictures, record)
     behind_rate = sum(tally.per_s for tally in behind) if behind else None
     behind_source = " + ".join(tally.label for tally in behind)
@@ -35,6 +37,11 @@ def loss_readings(sheet: Sheet, seen: Seen, pictures: Sequence[Picture], record:
         behind_source,
         "no counter of the agent's queue or exporter could be read",
     )
+    for stage in BEHIND:
+        of_stage = _counted(seen.dropped, (stage,))
+        rate = of_stage[0].per_s if of_stage else None
+        source = of_stage[0].label if of_stage else ""
+        sheet.put(f"dropped_{stage}_per_s", rate, "events/s", source, f"nothing counts losses at the {stage}")
     if behind_rate is None:
         notes.append("loss behind the ring (queue, exporter) can't be seen: no counter of it could be read")
     known = at_ring is not None

@@ -56,6 +56,7 @@ static const struct field fields[] = {
 	{"metrics.port", COUNT, AT(metrics_port), 0, 65535, NULL},
 	{"log.file", TEXT, AT(log_file), 0, 0, NULL},
 	{"practice.work_per_event", DURATION, AT(work_ns), 0, SECOND, NULL},
+	{"practice.export_per_event", DURATION, AT(export_ns), 0, SECOND, NULL},
 	{"practice.leak_per_event", BYTES, AT(leak_bytes), 0, 1 << 20, NULL},
 	{"practice.leak_limit", BYTES, AT(leak_limit_bytes), 0, 4ULL << 30, NULL},
 	{"practice.user_cache", BYTES, AT(user_cache_bytes), 0, 4ULL << 30, NULL},

@@ -45,6 +45,7 @@ struct config {
 
 	/* What a real agent has no setting for: how dear its work is, and how it is broken. */
 	__u64 work_ns;
+	__u64 export_ns; /* that the other end takes for each event */
 	__u64 leak_bytes;
 	__u64 leak_limit_bytes;
 	__u64 user_cache_bytes; /* at most; 0: no such cache */

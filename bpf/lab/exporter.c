@@ -16,6 +16,7 @@
 static struct queue queue;
 static pthread_t thread;
 static int out = -1, stop_fd = -1;
+static __u64 slowness_ns; /* what the other end takes for each event */
 
 /* Write all, waiting as long as the other side takes nothing; false: told to stop meanwhile. */
 static bool write_all(int fd, const char *bytes, size_t size)
@@ -38,6 +39,15 @@ static bool write_all(int fd, const char *bytes, size_t size)
 	return true;
 }
 
+/* Wait as long as a slow receiver would make us. */
+static bool told_to_stop(__u64 ns)
+{
+	struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
+	struct timespec wait = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+
+	return ns && ppoll(&stop, 1, &wait, NULL) > 0;
+}
+
 static int open_export(const char *to)
 {
 	struct stat status;
@@ -55,17 +65,18 @@ static void *export_loop(void *unused)
 	(void)unused;
 	pthread_setname_np(pthread_self(), "exporter");
 	while ((n = queue_pop(&queue, events, 256))) {
-		if (!write_all(out, (const char *)events, n * sizeof(*events)))
+		if (!write_all(out, (const char *)events, n * sizeof(*events)) || told_to_stop(n * slowness_ns))
 			break;
 		count(&counts.exported, n);
 	}
 	return NULL;
 }
 
-int exporter_start(const char *to, size_t queue_size)
+int exporter_start(const char *to, size_t queue_size, __u64 ns_per_event)
 {
 	int error;
 
+	slowness_ns = ns_per_event;
 	out = open_export(to);
 	if (out < 0) {
 		error = -errno;

@@ -8,7 +8,7 @@
 
 #include "event.h"
 
-int exporter_start(const char *to, size_t queue_size); /* 0 or -errno */
+int exporter_start(const char *to, size_t queue_size, __u64 ns_per_event); /* 0 or -errno */
 void exporter_take(const struct event *events, size_t n);
 int exporter_resize(size_t queue_size); /* 0 or -errno: then as before */
 void exporter_stop(const struct timespec *deadline); /* CLOCK_REALTIME */

@@ -68,6 +68,23 @@ LOSS: tuple[Fault, ...] = (
         cause="loss-behind-the-ring",
     ),
     Fault(
+        name="queue-overflow",
+        summary="Bursts of 10,000 events find a queue for 1,024; on average the exporter keeps up.",
+        settings={"practice.export_per_event": "20us", "exporter.queue_size": "1024", "ring.size": "2MiB"},
+        sources=tuple(f"{comm}:2500/0.5" for comm in ("lab-web", "lab-db", "lab-queue", "lab-cron")),
+        runbook="events-dropped",
+        cause="loss-behind-the-ring",
+        remedy="queue-size",
+    ),
+    Fault(
+        name="slow-exporter",
+        summary="Whoever takes the output manages 10k events/s, where 20k/s arrive evenly.",
+        settings={"practice.export_per_event": "100us"},
+        sources=evenly(20_000),
+        runbook="events-dropped",
+        cause="loss-behind-the-ring",
+    ),
+    Fault(
         name="stuck",
         summary="After 5,000 events the reader waits for something that never comes.",
         settings={"practice.stuck_after_events": "5000"},

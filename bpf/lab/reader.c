@@ -203,7 +203,7 @@ int reader_start(const struct config *initial, struct loaded *loaded, int fd)
 	if (!ring || wake_fd < 0)
 		return -errno;
 	work_calibrate();
-	error = exporter_start(config.export_to, config.export_queue_size);
+	error = exporter_start(config.export_to, config.export_queue_size, config.export_ns);
 	error = error ? error : workers_start(&config);
 	return error ? error : -pthread_create(&thread, NULL, read_loop, NULL);
 }

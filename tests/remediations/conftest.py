@@ -84,6 +84,7 @@ class Agent:
             yaml("poll-interval", "reader.poll_interval", "ms"),
             yaml("workers", "reader.workers", "count", maximum=8),
             yaml("batch-size", "batch", "count"),
+            yaml("queue-size", "queue.size", "count", default=8192),
             yaml("sampling", "sampling.one_in", "one-in-n", default=1),
             yaml("event-filter", "filter.exclude_comms", "list"),
             Knob(name="cpu-quota", backend="cgroup", path=str(self.cgroup), unit="cores"),
@@ -120,6 +121,13 @@ BURSTS = {
     "poll_interval_s": 0.1,
     "pattern": "bursts",
 }
+OVERFLOW = BURSTS | {
+    "burst_spacing_s": 0.5,
+    "out_per_s": 20_000.0,
+    "dropped_ring_per_s": 0.0,
+    "dropped_behind_per_s": 4_000.0,
+    "dropped_queue_per_s": 4_000.0,
+}
 FLOOD = BURSTS | {
     "in_per_s": 120_000.0,
     "burst_in_per_s": None,
@@ -154,6 +162,7 @@ ACTS = {
     "poll-interval": (BURSTS | {"burst_in_per_s": 30_000.0}, IDLE_HOST),
     "wakeup-policy": (BURSTS, IDLE_HOST),
     "workers": (FLOOD, BUSY_READER),
+    "queue-size": (OVERFLOW, IDLE_HOST),
     "batch-size": (FLOOD, BUSY_READER),
     "sampling": (FLOOD, BUSY_READER),
     "event-filter": (FLOOD, BUSY_READER),

@@ -8,6 +8,7 @@ from remediations.batch_size import BatchSize
 from remediations.cpu_quota import CpuQuota
 from remediations.event_filter import EventFilter
 from remediations.poll_interval import PollInterval
+from remediations.queue_size import QueueSize
 from remediations.ring_buffer_size import RingBufferSize
 from remediations.sampling import Sampling
 from remediations.wakeup_policy import WakeupPolicy
@@ -370,3 +371,45 @@ def test_a_sleeper_is_woken_earlier_and_a_busy_reader_less_often(case_for, agent
     )
     assert busy.changes[0].after == "every"
     assert predicted(busy, "process.context_switches_per_s") == 20_000
+
+
+# ── queue-size ──
+
+
+def test_the_queue_gets_room_for_what_each_burst_loses(case_for):
+    """4,000/s every half second are 2,000 events a burst: three times that, at least twice what there is."""
+    remedy = QueueSize()
+    plan = remedy.plan(case_for(remedy))
+    assert plan.changes[0].after == 2 * 8_192  # three times a burst would be less than twice what there is
+    assert predicted(plan, "flow.dropped_behind_per_s") == 0
+
+
+@pytest.mark.parametrize(
+    ("flow", "process", "reason"),
+    [
+        ({"dropped_behind_per_s": 0.0}, {}, "nothing is lost behind the ring"),
+        ({"dropped_queue_per_s": 0.0}, {}, "the exporter does"),
+        ({"pattern": "steady"}, {}, "arrive evenly"),
+        ({"pattern": "sustained"}, {}, "sustained"),
+        ({"dropped_queue_per_s": 19_900.0}, {}, "has all but stopped"),
+        ({}, {"memory_left_bytes": 1000.0}, "memory limit leaves"),
+    ],
+)
+def test_a_queue_is_not_lengthened_where_that_only_delays_the_loss(case_for, flow, process, reason):
+    """Who takes the output too slowly fills any queue."""
+    remedy = QueueSize()
+    plan = remedy.plan(case_for(remedy, flow=flow, process=process))
+    assert not plan.changes
+    assert reason in plan.reason
+
+
+def test_a_queue_without_limit_is_left_alone(case_for):
+    """It loses nothing, and may fill the memory."""
+    remedy = QueueSize()
+    case = case_for(remedy)
+    knob = msgspec.structs.replace(case.target.knobs["queue-size"], unbounded=0, default=0)
+    target = msgspec.structs.replace(case.target, knobs={"queue-size": knob})
+    knobs = {"queue-size": KnobValue(source="file")}
+    plan = remedy.plan(msgspec.structs.replace(case, target=target, knobs=knobs))
+    assert not plan.changes
+    assert "no limit" in plan.reason
