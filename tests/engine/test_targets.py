@@ -144,6 +144,19 @@ def test_an_address_without_a_host_is_this_machines(machine):
     assert urls == ["http://127.0.0.1:2112/metrics", "http://10.0.0.7:80/metrics"]
 
 
+def test_a_configuration_may_be_a_directory_of_one_file_for_each_option(machine):
+    """Tetragon and Cilium have one, and say there where they listen."""
+    text = "profile: lab\nmatch: {comm: agent}\nconfig: {argument: --dir}\n"
+    machine.profile(
+        text + 'metrics: "http://{config.metrics-server}/m"\nhealth: "http://{config.absent}/h"\n'
+    )
+    (machine.root / "conf.d").mkdir()
+    machine.config(":2112\n", "conf.d/metrics-server")
+    machine.process(10, comm="agent", argv=("agent", "--dir", f"{machine.root}/conf.d"))
+    (target,) = machine.finder().find_all()
+    assert (target.metrics_url, target.health_url) == ("http://127.0.0.1:2112/m", "")
+
+
 def test_what_a_placeholder_can_not_find_leaves_the_field_empty(lab):
     """Half an address would be asked for, and its error would mislead."""
     assert lab.finder().find().health_url == ""
