@@ -74,7 +74,7 @@ class Placeholders:
         return "" if missing else "".join([*filled, text[at:]])
 
     def _config(self, path: str) -> str | None:
-        """The text of a scalar by its key path; where the configuration is a directory, of a file by its name."""
+        """The text of a scalar by its key path; in a directory of options, of a file by its name."""
         if Path(self._config_file).is_dir():
             option = Path(self._config_file) / path
             return (option.read_text(errors="replace").strip() or None) if option.is_file() else None
