@@ -219,7 +219,7 @@ def test_a_difference_names_the_line_of_the_expectation():
             "taken: [no cause fits]",
             "expected step no cause fits taken; seen: skipped: `cause.name is unknown`",
         ),
-        ("skipped: [ring-buffer-size]", "expected step ring-buffer-size skipped; seen: taken (6.rungs.3)"),
+        ("skipped: [ring-buffer-size]", "expected step ring-buffer-size skipped; seen: taken (5.rungs.4)"),
         ("causes: [reader-stuck]", "expected reader-stuck; seen: burst-exceeds-buffer"),
         ("plans: []", "expected no further plan that changes something; seen: ring-buffer-size"),
         ("plans: [{change: workers}]", "expected a plan of workers; seen: a plan of ring-buffer-size"),
@@ -587,7 +587,7 @@ def test_exit_codes_tell_right_different_and_wrong(tmp_path, capsys):
     assert cli.main(["test", str(tmp_path), "--report", str(tmp_path / "r.html")]) == 2
     told = capsys.readouterr().out
     assert "3 cases, 1 as expected" in told
-    assert "events-dropped.yaml:21:10: not reached: the goal holds at once" in told
+    assert "events-dropped.yaml:22:10: not reached: the goal holds at once" in told
 
 
 def test_machines_get_json_and_junit(tmp_path, capsys):
@@ -597,7 +597,7 @@ def test_machines_get_json_and_junit(tmp_path, capsys):
 
     document = json.loads(capsys.readouterr().out)
     assert document["cases"][0]["differences"][0]["what"] == "outcome"
-    assert document["coverage"][0]["unreached"][0]["where"].endswith("events-dropped.yaml:21:10")
+    assert document["coverage"][0]["unreached"][0]["where"].endswith("events-dropped.yaml:22:10")
     suite_ = ET.parse(tmp_path / "r.xml").getroot()
     assert (suite_.get("failures"), suite_[0][0].tag) == ("1", "failure")
 
