@@ -16,7 +16,7 @@ from engine.contracts import Clock
 from engine.errors import ChangeFailed, TargetGone
 from engine.values import Case, Change, KnobValue, Plan, Setting, Target
 from remediations.knobs import amounts, http, processes
-from remediations.knobs.backend import State, hands
+from remediations.knobs.backend import Follows, Hands, State, hands
 from remediations.knobs.reload import WallClock, by_hand, take_effect
 from remediations.planning import KnobPlanner
 
@@ -62,14 +62,15 @@ class KnobChange:
             ChangedSince: The value is no longer ``change.before``; nothing was written.
             ChangeFailed: It is written, but the target is not well or did not take it.
         """
-        if not _runs(target):
+        hand = hands(change.knob.backend)
+        elsewhere = isinstance(hand, Follows) and not target.processes  # it runs on other machines
+        if not elsewhere and not _runs(target):
             raise TargetGone(
                 f"{target.name} (pid {target.pid}) has ended; nothing was changed",
                 fix="start it, then run again",
             )
-        hand = hands(change.knob.backend)
         hand.write(change, target, captured)
-        take_effect(change.knob.reload, target, self._clock, lambda: _in_force(change, change.after, target))
+        self._take_effect(hand, change, change.after, target)
         if hand.state(change, target, captured) != "after":
             raise ChangeFailed(
                 f"{change.where or change.knob.name} does not hold {change.after_text} after the write",
@@ -90,23 +91,36 @@ class KnobChange:
             ChangedSince: Somebody else has set it since; left as it is.
             ChangeFailed: The value is back, but the target is not well.
         """
-        restored = hands(change.knob.backend).restore(change, target, captured)
+        hand = hands(change.knob.backend)
+        restored = hand.restore(change, target, captured)
         reload = change.knob.reload
-        if not restored.reload or reload.by == "none":
+        if not restored.reload or (reload.by == "none" and not isinstance(hand, Follows)):
             return restored.note or None
-        if not _runs(target):
+        if not isinstance(hand, Follows) and not _runs(target):
             return (
                 f"{change.where} holds {change.before_text} again; {target.name} does not run,"
                 " so nothing was reloaded: it takes the value when it starts"
             )
         try:
-            take_effect(reload, target, self._clock, lambda: _in_force(change, change.before, target))
+            note = self._take_effect(hand, change, change.before, target)
         except ChangeFailed as error:
+            again = f"look at the agent's log, then by hand: {by_hand(reload, target)}"
             raise ChangeFailed(
                 f"{change.where} holds {change.before_text} again, but {error.problem}",
-                fix=f"look at the agent's log, then by hand: {by_hand(reload, target)}",
+                fix=error.fix if isinstance(hand, Follows) else again,
             ) from error
-        return restored.note or None
+        return note or restored.note or None
+
+    def _take_effect(self, hand: Hands, change: Change, value: Setting, target: Target) -> str:
+        """Reload, or what the place of the setting needs instead; gives a note for the record."""
+
+        def in_force() -> bool | None:
+            return _in_force(change, value, target)
+
+        if isinstance(hand, Follows):
+            return hand.follow(change, target, self._clock, in_force)
+        take_effect(change.knob.reload, target, self._clock, in_force)
+        return ""
 
 
 def _runs(target: Target) -> bool:

@@ -8,13 +8,13 @@ Not here: any particular place of settings (``yaml_file``, ``bpf_variable``, ``c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Literal, Protocol, cast, runtime_checkable
 
 import msgspec
 
-from engine.contracts import KnobBackend
+from engine.contracts import Clock, KnobBackend
 from engine.errors import ChangeFailed, UnknownName
 from engine.values import Change, Knob, Setting, Target
 
@@ -61,6 +61,22 @@ class Hands(KnobBackend, Protocol):
         """Put back what was captured where ``change.after`` stands; the raises of ``capture``."""
 
 
+@runtime_checkable
+class Follows(Hands, Protocol):
+    """Hands whose changes do not take effect by the knob's reload: a restart of the unit, a rollout."""
+
+    def follow(
+        self, change: Change, target: Target, clock: Clock, in_force: Callable[[], bool | None]
+    ) -> str:
+        """After a write or a putting back: make it take effect, and wait until the target is well.
+
+        Gives a note where nothing had to be done, else an empty text.
+
+        Raises:
+            ChangeFailed: It is not well.
+        """
+
+
 @cache
 def backend(name: str) -> KnobBackend:
     """The backend announced under ``name``, for reading.
@@ -90,8 +106,12 @@ def hands(name: str) -> Hands:
 
 def where(knob: Knob) -> str:
     """Where a setting stands, for people: ``/etc/agent.yaml: reader.poll_interval``."""
+    if knob.backend == "option-directory":
+        return f"{knob.file}/{knob.path}"
     if knob.file:
         return f"{knob.file}: {knob.path}"
+    if knob.backend.startswith("systemd-") and knob.reload.unit:
+        return f"{knob.reload.unit}: {knob.path}"
     if knob.backend == "bpf-variable":
         return f"BPF variable {knob.path}" + (f" (map {knob.map_id})" if knob.map_id else "")
     return f"{knob.backend}: {knob.path or knob.name}"
