@@ -10,12 +10,14 @@ Not here: making it reload (``reload``).
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
 from engine.values import Process
 
 _PROC = Path("/proc")
+_NUMBER = re.compile(r"\d+")
 
 
 def started_ticks(pid: int) -> int | None:
@@ -35,14 +37,18 @@ def alive(process: Process) -> bool:
 
 
 def successor(process: Process) -> int | None:
-    """Pid of the youngest process with the same executable and command line, not this one."""
+    """Pid of the youngest process with the same executable and command line, not this one.
+
+    Numbers in the command line may differ: they may be the very setting that was changed (``-b 64``).
+    """
+    shape = _shape(process.argv)
     best: tuple[int, int] | None = None
     for entry in _PROC.iterdir():
         if not entry.name.isdigit() or int(entry.name) in (process.pid, os.getpid()):
             continue
         try:
             argv = tuple((entry / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0"))
-            if argv != process.argv or (process.exe and str((entry / "exe").readlink()) != process.exe):
+            if _shape(argv) != shape or (process.exe and str((entry / "exe").readlink()) != process.exe):
                 continue
         except OSError:
             continue
@@ -50,6 +56,11 @@ def successor(process: Process) -> int | None:
         if ticks is not None and (best is None or ticks > best[0]):
             best = (ticks, int(entry.name))
     return best[1] if best else None
+
+
+def _shape(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """A command line without the numbers in it."""
+    return tuple(_NUMBER.sub("0", word) for word in argv)
 
 
 def send(process: Process, name: str) -> bool:

@@ -1,13 +1,16 @@
 """Reloading: only the process we mean, and not done before it is well."""
 
 import http.server
+import os
+import subprocess
+import sys
 import threading
 
 import msgspec
 import pytest
 
 from engine.errors import ChangeFailed
-from engine.values import Reload
+from engine.values import Process, Reload
 from remediations.knobs import http as agent_http
 from remediations.knobs import processes
 from remediations.knobs.reload import by_hand, take_effect
@@ -153,6 +156,19 @@ def test_a_restarted_agent_is_found_by_its_command_line(agent):
     (process,) = agent.target.processes
     known = msgspec.structs.replace(process, argv=argv, pid=1, started_ticks=1)
     assert processes.successor(known) == agent.process.pid
+    assert processes.successor(msgspec.structs.replace(known, argv=(*argv, "--more"))) is None
+
+
+def test_a_number_in_the_command_line_may_be_the_setting_that_was_changed():
+    """A tool that was started with ``-b 64`` is the same tool with ``-b 256``."""
+    mark = f"successor-of-{os.getpid()}"
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", mark, "-b", "256"])
+    try:
+        known = Process(pid=1, started_ticks=1, argv=(*child.args[:-1], "64"))
+        assert processes.successor(known) == child.pid
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_metric_is_found_with_its_labels_or_without(server):
