@@ -1,4 +1,4 @@
-"""Causes of lost events where the buffer's positions can't be seen: perf buffers of old kernels, or without BTF.
+"""Causes of lost events where the positions of the buffer can't be seen: old kernels, or no BTF.
 
 Its promise: what is told follows from the counts and from the CPU of the process alone, says so, and has
 less confidence than what positions show. With too little to go by there is no cause.
