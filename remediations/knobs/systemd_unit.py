@@ -20,6 +20,7 @@ from remediations.knobs.backend import NotChanged
 Call = Callable[[Sequence[str]], str]
 _SHOWN = ("Id", "LoadState", "ActiveState", "FragmentPath", "DropInPaths", "MainPID")
 _TIMEOUT_S = 60
+_BOOTED = Path("/run/systemd/system")
 
 
 class Unit(NamedTuple):
@@ -46,7 +47,9 @@ class NoUnit(NotChanged):
 
 
 def call(argv: Sequence[str]) -> str:
-    """Run ``systemctl``; its output."""
+    """Run ``systemctl``; its output. Where systemd does not run (sd_booted(3)) it is as good as not there."""
+    if not _BOOTED.is_dir():
+        raise FileNotFoundError(_BOOTED)
     done = subprocess.run(
         argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
     )
@@ -81,7 +84,7 @@ def look(name: str, run: Call = call) -> Unit:
     try:
         lines = run(argv).splitlines()
     except FileNotFoundError:
-        raise NoUnit("there is no systemctl on this machine", fix="use it where the agent runs") from None
+        raise NoUnit("systemd does not run on this machine", fix="use it where the agent runs") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise NotChanged(
             f"systemd does not tell what {name} is: {said(error)}", fix=f"see why: systemctl show {name}"
