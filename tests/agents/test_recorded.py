@@ -70,7 +70,7 @@ def test_its_settings_are_read_where_they_stand(recording):
         value = now.value if now.value is not None else place.default
         read = [now.raw, amounts.made(value, place, host), amounts.buffers(place, host)]
         assert read == [raw, made, copies], f"{name}: {now}"
-        assert not now.missing
+        assert not now.missing or place.backend == "process-argument", "which can only be read"
 
 
 def test_every_change_asks(recording):
