@@ -17,7 +17,7 @@ from bpf.flow import charts
 from bpf.flow.bursts import Arrivals, arrivals_of, offered_bytes, spread_losses
 from bpf.flow.counting import Tally
 from bpf.flow.positions import Fill, Reader, fill_of, reader_of
-from bpf.flow.trace import Trace, reader_states, record_in_ring
+from bpf.flow.trace import Trace, reader_states, record_in_ring, step_of
 from engine.values import Reading, Scalar, Series
 
 #: Fewer received events than this can't teach a record size.
@@ -119,7 +119,7 @@ def record_of(seen: Seen) -> Record:
 
 def pictures_of(seen: Seen, record: Record) -> list[Picture]:
     """Every ring worked out, the one most in trouble first; losses are laid over that one."""
-    bare = [(ring, fill_of(ring.longest, record.size)) for ring in seen.rings]
+    bare = [(ring, fill_of(ring.longest, record.size or step_of(ring.longest))) for ring in seen.rings]
     bare.sort(key=lambda item: (item[1].full_share, item[1].peak, item[0].moved()[0]), reverse=True)
     count = seen.dropped.get("ring")
     pictures = []
@@ -189,7 +189,8 @@ def ring_readings(sheet: Sheet, picture: Picture, record: Record) -> None:
     _events(
         sheet, "service_per_s", Rate(taken, "the reader took nothing", f"ring positions, {limit}"), record
     )
-    uncounted = not trace.lost and fill.spare_bytes < (record.size or 0.01 * trace.size)
+    least = record.size or max(0.01 * trace.size, step_of(trace))
+    uncounted = not trace.lost and fill.spare_bytes < least
     put(
         "burst_bytes",
         None if uncounted else arrivals.needed_bytes,

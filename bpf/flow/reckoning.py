@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from bpf.flow.counting import Tally
 from bpf.flow.readings import Picture, Record, Seen, Sheet
+from bpf.flow.trace import step_of
 
 #: Stages that an event reaches after the ring.
 BEHIND = ("reader", "queue", "exporter")
@@ -72,7 +73,11 @@ def _at_ring(
     source = f"ring full for {full_s * 1000:.0f} ms"
     proven = all(
         picture.fill.spare_bytes
-        > (record.size if record.fixed and record.size else AMPLE * picture.trace.size)
+        > (
+            record.size
+            if record.fixed and record.size
+            else max(AMPLE * picture.trace.size, step_of(picture.trace))
+        )
         for picture in pictures
     )
     return (0.0 if proven else None), 0.0, source

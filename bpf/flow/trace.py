@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import gcd
 
 #: What the reader did between two samples.
 CAUGHT_UP = 0  # it had taken everything that lay there at the interval's start
@@ -22,6 +23,9 @@ BUSY = 3  # it moved and did not catch up
 
 #: From this fill on a ring counts as full when the record size is not known.
 FULL = 0.99
+#: Fewer positions of the producer than this do not show its step; nor is one a larger share of a ring.
+ENOUGH_STEPS = 8
+LARGEST_STEP = 0.125
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,20 @@ def record_in_ring(payload_bytes: int) -> int:
     Source: ``__bpf_ringbuf_reserve`` in kernel/bpf/ringbuf.c (5.8 and later).
     """
     return (payload_bytes + 8 + 7) // 8 * 8
+
+
+def step_of(trace: Trace) -> int:
+    """What every step of the producer is a multiple of: the records' size, where all have one size.
+
+    At least one record; several where they always come together. Records of many sizes leave 8, to
+    which all are rounded. 0 when too little came to tell, or steps as large as no record is.
+    """
+    places = set(trace.producer)
+    if len(places) < ENOUGH_STEPS:
+        return 0
+    start = min(places)
+    step = gcd(*(place - start for place in places))
+    return step if step <= trace.size * LARGEST_STEP else 0
 
 
 def full_from(size: int, record_bytes: float | None) -> float:

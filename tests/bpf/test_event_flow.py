@@ -11,6 +11,7 @@ from bpf.flow.evidence import evidence_of
 from bpf.flow.fields import FIELDS
 from bpf.flow.readings import CUT_SHORT, RingSeen, Seen
 from bpf.flow.simulate import Ring, pulses, simulate, steadily, wakes
+from bpf.flow.trace import Trace
 from bpf.probes.event_flow import EventFlow
 from bpf.system.procfs import must_live, started_ticks
 from engine.errors import TargetGone
@@ -143,6 +144,29 @@ def test_counters_alone_serve_where_no_ring_can_be_seen():
     assert flow.number("dropped_per_s") == pytest.approx(50)
     assert flow.number("fill_peak") is None
     assert flow.readings["fill_peak"].missing
+
+
+def test_a_ring_of_large_records_is_full_when_the_next_one_does_not_fit():
+    """97 % full, and 29 records of 8760 bytes is all that fits: that is no proof that none was refused."""
+    size, record = 1 << 18, 8760
+    most = size // record * record
+    steps = [most * min(i, 20) // 20 // record * record for i in range(60)]
+    trace = Trace(size=size, times=[i * 0.002 for i in range(60)], consumer=[0] * 60, producer=steps)
+    flow = evidence(Seen(rings=(RingSeen("events", 1, (trace,)),)))
+    assert flow.number("fill_peak") == pytest.approx(0.969, abs=0.001)
+    assert flow.number("dropped_per_s") is None
+    assert flow.number("full_share") > 0.5
+
+
+def test_the_records_of_a_perf_buffer_are_as_large_as_those_that_waited():
+    """Nobody counts what a perf buffer took: records that waited there turn bytes into events."""
+    trace = CALM[0]
+    ring = RingSeen("events, CPU 1", 1, (trace,), record_bytes=(328, 328, 328))
+    flow = evidence(Seen(rings=(ring,)))
+    assert flow.number("record_bytes") == 328
+    assert flow.number("record_size_fixed")
+    assert flow.number("in_per_s") == pytest.approx(flow.number("bytes_in_per_s") / 328)
+    assert "3 records" in flow.readings["record_bytes"].source
 
 
 def test_a_window_that_was_cut_short_says_so_and_not_that_there_is_no_ring():
