@@ -27,6 +27,8 @@ RULES = (
 )
 #: A cause below this confidence is not worth a line.
 WORTH_NAMING = 0.3
+#: Nor is one that explains less than this share of what grows.
+LITTLE = 0.01
 #: Growth of so many steps of an allocator is told from noise.
 STEPS_TO_BE_SURE = 12
 _LONGEST_WATCH_S = 6 * 3600.0
@@ -56,10 +58,14 @@ class MemoryGrowth:
                 notes=("look at memory first",),
             )
         facts = facts_of(case)
-        found = [cause for rule in RULES if (cause := rule(facts)) and cause.confidence >= WORTH_NAMING]
+        found = [cause for rule in RULES if (cause := rule(facts)) and _worth(cause)]
         found.sort(key=lambda cause: (cause.explains or 0.0) * cause.confidence, reverse=True)
         notes = (*_notes(case, facts), *_kills(facts))
         return Verdict(diagnosis=NAME, sentence=_sentence(facts, found), causes=tuple(found), notes=notes)
+
+
+def _worth(cause: Cause) -> bool:
+    return cause.confidence >= WORTH_NAMING and (cause.explains or 0.0) >= LITTLE
 
 
 def _sentence(f: Facts, found: list[Cause]) -> str:
