@@ -39,9 +39,11 @@ check: setup
 bench: setup
 	$(BIN)/python tools/bench/run.py $(FIGURES)
 
-# Every loss fault of the lab, ten runs each: is the cause named, the loss gone, the undo exact?
+# Every fault of the lab and the tracing tools of the distribution, ten runs each: is the cause named, the loss
+# gone, the undo exact?
 acceptance: setup
 	$(BIN)/python tools/acceptance.py
+	$(BIN)/python tools/acceptance_agents.py
 
 wheel: setup
 	rm -f dist/*.whl

@@ -1,7 +1,7 @@
-"""Programs of the distribution that know nothing of us, looked at without a profile, beside a second source.
+"""Programs of the distribution that know nothing of us, beside a second source.
 
-``mountsnoop`` has a BPF ring buffer, ``opensnoop`` a perf buffer, ``bpftrace`` maps only. Their events
-are made at a known rate by a process of the test.
+``mountsnoop`` has a BPF ring buffer, ``opensnoop`` and ``bpftrace`` perf buffers. Their events are made
+at a known rate by a process of the test. All of them, ten runs each: ``make acceptance``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bpf.bcc import headers
 from bpf.libbpf import statistics
 from bpf.objects import inventory
 from bpf.probes.event_flow import EventFlow
@@ -34,6 +35,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.timeout(60)]
 
 #: Bytes of one event of mountsnoop 0.26 in its ring, with the ring's header of 8.
 MOUNTSNOOP_RECORD = 8760
+PAGE = os.sysconf("SC_PAGE_SIZE")
 #: The tools want tracefs and debugfs: they get a mount namespace of their own where a machine has none.
 OWN_MOUNTS = """
 [ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing
@@ -87,6 +89,21 @@ def tool(*argv: str) -> Iterator[Target]:
         yield target
 
 
+@contextmanager
+def compiling(folder: Path) -> Iterator[None]:
+    """bcc compiles with the running kernel's headers, or with those of another, which serve here."""
+    halves = () if headers.runs_everything(os.uname().release) else headers.any_halves()
+    before = os.environ.get("BCC_KERNEL_SOURCE")
+    if halves:
+        os.environ["BCC_KERNEL_SOURCE"] = str(headers.merge(halves, folder / "headers"))
+    try:
+        yield
+    finally:
+        os.environ.pop("BCC_KERNEL_SOURCE", None)
+        if before is not None:
+            os.environ["BCC_KERNEL_SOURCE"] = before
+
+
 def attached(parent: int) -> Target | None:
     """The target among the children of a process, when one of its programs is attached somewhere."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
@@ -110,14 +127,57 @@ def watch(target: Target, seconds: float, *probes: object) -> dict[str, Evidence
 
 @needs("opensnoop", "bpftrace", "unshare")
 def test_targets_finds_strangers_by_the_name_of_their_process():
-    """Nothing has to be told about an agent to look at it: its process name is enough."""
+    """Nothing has to be told about a tool: its process is enough to find it and its profile."""
     with tool("opensnoop") as snoop, tool("bpftrace", "-e", "interval:s:60 { exit(); }") as tracer:
         found = {each.ref: each for each in targets.on_this_host().find_all()}
 
     assert found[snoop.ref].processes[0].comm == "opensnoop"
-    assert found[snoop.ref].profile == "generic"
+    assert found[snoop.ref].profile == "libbpf-tools"
     assert found[snoop.ref].rings
-    assert found[tracer.ref].processes[0].comm == "bpftrace"
+    assert found[tracer.ref].profile == "bpftrace"
+    assert found[tracer.ref].knobs["ring-buffer-size"].path == "BPFTRACE_PERF_RB_PAGES"
+
+
+@needs("opensnoop", "unshare")
+def test_events_through_a_perf_buffer_are_counted_by_the_records_that_wait_in_it():
+    """A perf buffer was a black box: its size, its records and its rate are seen from outside."""
+    with (
+        running(sys.executable, "-c", MAKER, "open", "2000") as maker,
+        tool("opensnoop", "-p", str(maker.pid)) as target,
+    ):
+        time.sleep(0.5)
+        flow = watch(target, 2.0, EventFlow())["flow"]
+
+    assert flow.number("ring_bytes") == 64 * PAGE
+    assert flow.number("record_size_fixed")
+    assert flow.number("in_per_s") == pytest.approx(2000, rel=0.1)
+    assert flow.number("dropped_per_s") == 0
+    assert flow.text("drop_source") == "kernel perf buffer losses"
+
+
+@needs("bpftrace", "unshare")
+def test_what_a_stopped_tracer_loses_is_counted_and_the_rest_of_the_picture_agrees(monkeypatch):
+    """Arriving is what went in and what was refused; a reader that stands still is seen to."""
+    monkeypatch.setenv("BPFTRACE_PERF_RB_PAGES", "4")
+    with running(sys.executable, "-c", MAKER, "open", "2000") as maker:
+        opens = f"tracepoint:syscalls:sys_enter_openat /pid == {maker.pid}/"
+        with tool("bpftrace", "-e", f'{opens} {{ printf("%s\\n", str(args->filename)); }}') as target:
+            time.sleep(0.3)
+            os.kill(target.pid, signal.SIGSTOP)
+            flow = watch(target, 1.5, EventFlow())["flow"]
+
+    assert flow.number("ring_bytes") == 4 * PAGE
+    assert flow.number("fill_peak") > 0.95
+    assert not flow.number("consumer_moved")
+    assert flow.number("dropped_per_s") > 1000
+
+
+@needs("trace-bpfcc", "unshare")
+def test_a_tool_in_python_is_found_by_its_script(tmp_path):
+    """Its process is an interpreter: the script's name tells which tool it is, and whether it has a knob."""
+    with compiling(tmp_path), tool("trace-bpfcc", "-b", "8", "t:syscalls:sys_enter_kill") as target:
+        assert target.profile == "bcc-opensnoop"
+        assert target.knobs["ring-buffer-size"].unit == "pages"
 
 
 @needs("mountsnoop", "unshare")
