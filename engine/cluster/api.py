@@ -22,7 +22,13 @@ from engine.cluster.workload import Object
 TIMEOUT_S = (3.0, 15.0)
 MANAGER = "runbook"
 _JSON_PATCH = "application/json-patch+json"
-_SNAKE = {"daemonset": "daemon_set", "deployment": "deployment", "statefulset": "stateful_set", "pod": "pod"}
+_SNAKE = {
+    "daemonset": "daemon_set",
+    "deployment": "deployment",
+    "statefulset": "stateful_set",
+    "pod": "pod",
+    "configmap": "config_map",
+}
 
 
 class Answer(NamedTuple):
@@ -44,7 +50,7 @@ class Cluster:
         self._failed: type[Exception] = kinds.ApiException
 
     def get(self, kind: str, namespace: str, name: str) -> Object:
-        """One workload."""
+        """One workload, or one ConfigMap."""
         what = f"{kind}/{name}"
         return self._ask(self._call(kind, "read"), what, name=name, namespace=namespace).content
 
@@ -53,6 +59,13 @@ class Cluster:
         given = {"label_selector": selector} if selector else {}
         found = self._ask(self._call(kind, "list"), f"{kind}s", namespace=namespace, **given).content
         return list(found.get("items") or ())
+
+    def pods_on(self, node: str) -> list[Object]:
+        """All pods of a node, of any namespace."""
+        call = self._core.list_pod_for_all_namespaces
+        return list(
+            self._ask(call, "pods", field_selector=f"spec.nodeName={node}").content.get("items") or ()
+        )
 
     def replica_sets(self, namespace: str, selector: str) -> list[Object]:
         """The replica sets of a deployment."""
@@ -76,7 +89,7 @@ class Cluster:
         return list(found.get("items") or ())
 
     def patch(self, ref: Ref, operations: Sequence[Object], *, rehearse: bool = False) -> Answer:
-        """Change a workload by a JSON patch (RFC 6902); with ``rehearse`` only on the server's paper.
+        """Change an object by a JSON patch (RFC 6902); with ``rehearse`` only on the server's paper.
 
         Raises:
             Conflict: It is no longer the version that the patch was made for.
@@ -113,7 +126,7 @@ class Cluster:
         )
 
     def _call(self, kind: str, verb: str) -> Callable[..., Any]:
-        api = self._core if kind == "pod" else self._apps
+        api = self._core if kind in ("pod", "configmap") else self._apps
         call: Callable[..., Any] = getattr(api, f"{verb}_namespaced_{_SNAKE[kind]}")
         return call
 

@@ -48,7 +48,7 @@ def inserted(text: str, key: Key, line: str, after: Setting) -> str:
         raise ChangedSince(
             f"{key.file}:{gap.line}: {key.path} has been set since", fix="nothing was changed; look again"
         )
-    at = _gap_offset(text, gap)
+    at = gap_offset(text, gap)
     result = text[:at] + line + text[at:]
     _check(text, result, key.names[: 1 - len(gap.missing) or None], key, after)
     return result
@@ -104,7 +104,7 @@ def insertion(text: str, key: Key, after: Setting) -> tuple[str, int]:
     lines = [" " * (gap.column + gap.step * depth) + f"{name}:" for depth, name in enumerate(keys)]
     lines[-1] += f" {value}"
     block = newline.join(lines)
-    at = _gap_offset(text, gap)
+    at = gap_offset(text, gap)
     if at and not text[:at].endswith("\n") and text[:at] != "\ufeff":
         return newline + block, len(keys)  # the file has no final line break: keep it so
     return block + newline, len(keys)
@@ -143,7 +143,7 @@ def _appended(place: Place, items: list[str]) -> str:
     return body + comma + ", ".join(items) + tail
 
 
-def _gap_offset(text: str, gap: Gap) -> int:
+def gap_offset(text: str, gap: Gap) -> int:
     """Where the new text goes: right there in flow style, else the beginning of the next line."""
     if gap.flow or (gap.after and text[gap.after - 1] == "\n"):
         return gap.after

@@ -28,6 +28,7 @@ KINDS = {
     "events": (CORE, "Event"),
     "nodes": (CORE, "Node"),
     "namespaces": (CORE, "Namespace"),
+    "configmaps": (CORE, "ConfigMap"),
 }
 PATH = re.compile(
     r"(?P<group>/api/v1|/apis/apps/v1)(/namespaces/(?P<space>[^/]+))?/(?P<plural>[a-z]+)(/(?P<name>[^/]+))?$"
@@ -143,6 +144,14 @@ class Store:
                 "please apply your changes to the latest version and try again"
             )
             raise Refusal(409, "Conflict", text)
+        if plural == "configmaps":
+            if old.get("immutable") or not all(
+                isinstance(one, str) for one in (new.get("data") or {}).values()
+            ):
+                raise Refusal(422, "Invalid", f'ConfigMap "{name}" is invalid: data: Invalid value')
+            if not dry and new != old:
+                self.keep(plural, new)
+            return new, []
         validate(new, plural, name)
         defaults(new)
         if new["spec"] != old["spec"]:
