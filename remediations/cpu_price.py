@@ -66,6 +66,11 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
         return self.own + (self.bpf or 0.0)
 
     @property
+    def spins(self) -> bool:
+        """Asking is most of what it does: its sleeps and its work hide behind that."""
+        return self.spinning > self.own / 2
+
+    @property
     def sleeping(self) -> float:
         """Cores that go into falling asleep and waking up."""
         return min(self.sleeps * self.sleep_s, self.own - self.spinning)
@@ -73,7 +78,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def working(self) -> float:
         """Cores that go into the events themselves; a spinning reader hides them, so some are reckoned."""
-        reckoned = (self.events or 0.0) * max(ORDINARY_PRICE_S, self.service_s) if self.spinning else 0.0
+        reckoned = (self.events or 0.0) * max(ORDINARY_PRICE_S, self.service_s) if self.spins else 0.0
         return max(self.own - self.spinning - self.sleeping, min(reckoned, self.own))
 
     def at_rate(self, events: float) -> float:
@@ -86,7 +91,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     def at_looks(self, per_s: float) -> float:
         """Own CPU when the reader looks so often a second, and rests in between."""
         looks = self.sleepers * per_s
-        return (looks if self.spinning else min(self.sleeps, looks)) * self.sleep_s + self.working
+        return (looks if self.spins else min(self.sleeps, looks)) * self.sleep_s + self.working
 
     def programs_at(self, kept: float) -> float:
         """CPU of its programs when they keep this share of the events: the rest of the runs end early."""

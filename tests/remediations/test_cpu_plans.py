@@ -121,6 +121,18 @@ def test_no_rest_where_it_would_save_nothing(evidence, value, reason):
     assert reason in plan.reason
 
 
+def test_a_reader_that_polls_far_too_often_rests_longer():
+    """10,000 looks/s of 7 µs; most are empty and still no spinning: they go, the work stays."""
+    evidence = SPIN | {
+        "process": {"cpu_cores": 0.1, "cpu_system_cores": 0.07, "context_switches_per_s": 10_000.0},
+        "work": {"spin_cores": 0.025},
+        "flow": SPIN["flow"] | {"in_per_s": 2_000.0, "service_per_s": 8_000.0},
+    }
+    plan = PollInterval().plan(case(evidence, value=0.0001))
+    assert plan.changes[0].after == 2
+    assert predicted(plan, "process.cpu_cores") == pytest.approx(500 * 7e-6 + 0.005)
+
+
 def test_a_buffer_of_unknown_size_is_warned_about():
     """A perf buffer shows no positions."""
     plan = PollInterval().plan(case(SPIN | {"flow": {"in_per_s": 1_000.0}}))
