@@ -17,6 +17,7 @@ from ctypes import byref, c_size_t, c_uint32
 from pathlib import Path
 from types import TracebackType
 
+from bpf.closing import Closing
 from bpf.library import BpfError, check, check_pointer, failure, is_root, library, take_log, usable
 from bpf.objects import btf, tracepoints
 
@@ -77,7 +78,7 @@ class Link:
         return b"".join(parts)
 
 
-class BpfObject:
+class BpfObject(Closing):
     """A prebuilt object: open, set constants, load, attach; ``close`` undoes it all.
 
     Example::
@@ -104,14 +105,6 @@ class BpfObject:
             raise BpfError(f"the BPF object {path.name} is not beside its module", fix="make objects")
         pointer = library().bpf_object__open_file(os.fsencode(path), None)
         return cls(check_pointer(pointer, f"{path.name} could not be read"), path)
-
-    def __enter__(self) -> BpfObject:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Detach and unload everything."""

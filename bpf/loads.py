@@ -14,10 +14,10 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
+from bpf.closing import Closing
 from bpf.failures import COMMANDS, Failure, Retries, decode
 from bpf.libbpf import BpfError, BpfObject, library
 from bpf.objects import btf
@@ -42,7 +42,7 @@ class Losses(msgspec.Struct, frozen=True, kw_only=True):
     not_followed: int = 0
 
 
-class LoadTracer:
+class LoadTracer(Closing):
     """Traces from the moment it is made until ``close``; call ``take`` often.
 
     Args:
@@ -66,14 +66,6 @@ class LoadTracer:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> LoadTracer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _arm(self, *, short: bool, stack_at: int) -> None:
         ours, programs = self._object, ("on_exit", "on_exit_bounded")

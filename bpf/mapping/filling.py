@@ -9,14 +9,12 @@ Not here: what the entries are (``bpf.mapping.elements``).
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import NamedTuple
 
-from bpf.libbpf import BpfError
 from bpf.mapping import elements
 from bpf.mapping.memory import kind
 from bpf.objects import maps
-from bpf.objects.iterators import MAP, Iterators
+from bpf.objects.iterators import MAP, IfIterators
 from bpf.syscall import MapInfo
 
 #: Kinds with keys of their own, whose number is worth knowing.
@@ -35,30 +33,13 @@ class Entries(NamedTuple):
     source: str
 
 
-class Filling:
+class Filling(IfIterators):
     """Counts; keeps the kernel's iterators loaded until ``close``."""
 
-    def __init__(self) -> None:
-        self.note = ""
-        self._iterators: Iterators | None = None
-        try:
-            self._iterators = Iterators()
-        except BpfError as error:
-            self.note = f"the kernel can't count entries: {error.problem.splitlines()[0]}"
-
-    def __enter__(self) -> Filling:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Unload the iterators. Doing it twice is no error."""
-        if self._iterators is not None:
-            self._iterators.close()
-            self._iterators = None
+    @property
+    def note(self) -> str:
+        """Why the kernel's own counts are not there; empty when they are."""
+        return f"the kernel can't count entries: {self.why_not}" if self.why_not else ""
 
     @property
     def own_maps(self) -> frozenset[int]:

@@ -15,17 +15,16 @@ import struct
 from collections.abc import Iterable
 from ctypes import byref, c_uint32
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from bpf.libbpf import BpfError, BpfObject, Link, library
+from bpf.libbpf import BpfError, Link, library
 from bpf.memory.allocators import Allocator, is_plumbing, own_ranges
 from bpf.memory.outstanding import Site, Tally
 from bpf.objects import maps
+from bpf.objects.loaded import Loaded
 from bpf.stacks.address_space import AddressSpace
 from bpf.stacks.naming import Frame, Naming
 from bpf.stacks.sampler import Sample
-from bpf.syscall import MapInfo, ask
 
 _OBJECT = Path(__file__).parents[1] / "probes" / "allocations.bpf.o"
 _RANGES = 16
@@ -50,7 +49,7 @@ class Raw(NamedTuple):
     stack: tuple[int, ...]
 
 
-class Follower:
+class Follower(Loaded):
     """The allocators of one process, followed.
 
     Args:
@@ -64,25 +63,14 @@ class Follower:
         self._allocators = list(allocators)
         self.sizes_known = all(one.name.startswith(_GLIBC) for one in self._allocators)
         self._links: list[Link] = []
-        self._object = BpfObject.open(_OBJECT)
-        try:
-            self._object.set_global("one_in", struct.pack("=I", one_in))
-            self._object.set_global("size_before", struct.pack("=I", self.sizes_known))
+        super().__init__(_OBJECT)
+        with self._set_up() as ours:
+            ours.set_global("one_in", struct.pack("=I", one_in))
+            ours.set_global("size_before", struct.pack("=I", self.sizes_known))
             ranges = own_ranges(space, _RANGES)
             words = [word for span in ranges for word in span] + [0] * (2 * (_RANGES - len(ranges)))
-            self._object.set_global("own", struct.pack(f"={2 * _RANGES}Q", *words))
-            self._object.load()
-        except BaseException:
-            self._object.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._object.close()
+            ours.set_global("own", struct.pack(f"={2 * _RANGES}Q", *words))
+            ours.load()
 
     def attach(self) -> dict[str, str]:
         """Begin; gives the functions that could not be watched, with the reason.
@@ -124,9 +112,6 @@ class Follower:
         parts = _TALLY.iter_unpack(maps.read_array(self._id("tallies")))
         words = [sum(column) % _WORD for column in zip(*parts, strict=True)]
         return Tally(**dict(zip(Tally.__struct_fields__, words, strict=True)))
-
-    def _id(self, name: str) -> int:
-        return int(ask(self._object.map(name).fd, MapInfo()).id)
 
     def pieces(self) -> list[Raw]:
         """What is not freed. 1 µs a piece."""

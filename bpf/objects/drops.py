@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from types import TracebackType
 
+from bpf.closing import Closing
 from bpf.libbpf import BpfError, BpfObject, usable
 from bpf.objects import maps
 from bpf.syscall import MapInfo, ask
@@ -25,20 +25,12 @@ _PROGRAMS = ("on_reserve", "on_output", "on_reserve_dynptr")
 _LACKING = ((), ("on_reserve_dynptr",))
 
 
-class FailedReserves:
+class FailedReserves(Closing):
     """Counts from the moment it is made until ``close``."""
 
     def __init__(self) -> None:
         self._object = _attached()
         self._map_id = ask(self._object.map("failures").fd, MapInfo()).id
-
-    def __enter__(self) -> FailedReserves:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Detach."""

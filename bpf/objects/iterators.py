@@ -19,9 +19,9 @@ import platform
 import struct
 from ctypes import byref, c_uint32
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from bpf.closing import Closing
 from bpf.libbpf import BpfError, BpfObject, Link, check, library
 from bpf.syscall import LinkInfo, MapInfo, ProgramInfo, ask
 
@@ -46,7 +46,7 @@ _SOFTWARE, _DUMMY = 1, 9  # perf: an event that never fires
 Record = tuple[Any, ...]
 
 
-class Iterators:
+class Iterators(Closing):
     """The loaded iterators; ``close`` unloads them.
 
     Attributes:
@@ -69,14 +69,6 @@ class Iterators:
         except BaseException:
             self._object.close()
             raise
-
-    def __enter__(self) -> Iterators:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Unload. Doing it twice is no error."""
@@ -162,6 +154,28 @@ class Iterators:
         """The f_op of each descriptor of our own: those of one kind share one."""
         self._tell(only_tgid=os.getpid())
         return {fd: fops for fops, fd, _ in _FILE_OPERATIONS.iter_unpack(self._links["files"].read())}
+
+
+class IfIterators(Closing):
+    """The iterators where this kernel has them; subclasses have another way without.
+
+    Attributes:
+        why_not: Why they can't be used; empty when they can.
+    """
+
+    def __init__(self) -> None:
+        self._iterators: Iterators | None = None
+        self.why_not = ""
+        try:
+            self._iterators = Iterators()
+        except BpfError as error:
+            self.why_not = error.problem.splitlines()[0]
+
+    def close(self) -> None:
+        """Unload the iterators. Doing it twice is no error."""
+        if self._iterators is not None:
+            self._iterators.close()
+            self._iterators = None
 
 
 def possible_cpus() -> int:

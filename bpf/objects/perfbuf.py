@@ -14,10 +14,10 @@ import struct
 from collections.abc import Iterator
 from ctypes import byref, c_uint32
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
+from bpf.closing import Closing
 from bpf.libbpf import BpfError, BpfObject, check, library
 
 _OBJECT = Path(__file__).with_name("perfbuf.bpf.o")
@@ -46,7 +46,7 @@ class PerfRing(msgspec.Struct, frozen=True, kw_only=True):
     next_bytes: int = 0
 
 
-class PerfWatch:
+class PerfWatch(Closing):
     """The perf buffers of one process, read again and again until ``close``."""
 
     def __init__(self, pid: int, proc: Path = Path("/proc")) -> None:
@@ -62,14 +62,6 @@ class PerfWatch:
         except BaseException:
             self._object.close()
             raise
-
-    def __enter__(self) -> PerfWatch:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _learn(self, known: int) -> None:
         """Tell the iterator how perf events look: like the file that procfs says is one."""

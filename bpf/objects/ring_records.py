@@ -17,9 +17,9 @@ import mmap
 import os
 import struct
 from collections import Counter
-from types import TracebackType
 from typing import NamedTuple
 
+from bpf.closing import Closing
 from bpf.libbpf import map_fd_by_id
 from bpf.objects.ringbuf import HEADER_BYTES, RingWatch, record_bytes
 
@@ -38,7 +38,7 @@ class Record(NamedTuple):
     pid: int | None
 
 
-class RingRecords:
+class RingRecords(Closing):
     """Sizes of the records of one ring, and their process ids, weighted by the bytes each look stands for.
 
     Attributes:
@@ -62,14 +62,6 @@ class RingRecords:
         finally:
             os.close(fd)
         self._from, self._counted = self._watch.positions()
-
-    def __enter__(self) -> RingRecords:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def look(self) -> None:
         """Read some of the records that came since the last look."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from types import TracebackType
 
+from bpf.closing import Closing
 from bpf.libbpf import BpfError, failure, map_fd_by_id
 from bpf.syscall import MapInfo, ask
 
@@ -23,7 +23,7 @@ HEADER_BYTES = 8
 _WORDS_PER_PAGE = mmap.PAGESIZE // 8
 
 
-class RingWatch:
+class RingWatch(Closing):
     """Consumer and producer position of one ring buffer, in bytes since it was made.
 
     Our mapping keeps the ring's memory alive after its agent has let go of it: close it promptly,
@@ -48,14 +48,6 @@ class RingWatch:
         finally:
             os.close(fd)
         self._words = memoryview(self._memory).cast("Q")
-
-    def __enter__(self) -> RingWatch:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def positions(self) -> tuple[int, int]:
         """Consumer and producer position, bytes. Consumer first: the fill is never below zero.

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import c_int, c_size_t, c_void_p
-from types import TracebackType
 
+from bpf.closing import Closing
 from bpf.library import check, check_pointer, library
 
 _TAKE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
 
 
-class RingReader:
+class RingReader(Closing):
     """Takes records out of a ring buffer; ``close`` lets go of it.
 
     Args:
@@ -29,14 +29,6 @@ class RingReader:
         self._callback = _TAKE(self._take)  # libbpf keeps the address: it must live as long as we do
         pointer = library().ring_buffer__new(fd, self._callback, None, None)
         self._pointer: int | None = check_pointer(pointer, "the ring buffer could not be mapped")
-
-    def __enter__(self) -> RingReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _take(self, _context: int, data: int, size: int) -> int:
         self._records.append(ctypes.string_at(data, size))

@@ -15,8 +15,8 @@ import errno
 import mmap
 import os
 from collections.abc import Iterable
-from types import TracebackType
 
+from bpf.closing import Closing
 from bpf.libbpf import BpfError, failure, map_fd_by_id
 from bpf.objects import btf
 from bpf.syscall import MapInfo, map_info
@@ -39,7 +39,7 @@ class VariableUnknown(BpfError):
     """No variable of that name can be found: there is none, or the names are not in the kernel."""
 
 
-class Variable:
+class Variable(Closing):
     """One number in an agent's data map. Keeps the map mapped until ``close``.
 
     Attributes:
@@ -52,14 +52,6 @@ class Variable:
         self.offset, self.size, self.signed = offset, size, signed
         self._page = offset // mmap.PAGESIZE * mmap.PAGESIZE
         self._seen: mmap.mmap | None = None
-
-    def __enter__(self) -> Variable:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def read(self) -> int:
         """The present value. One load, 1 µs; the first one maps the page."""

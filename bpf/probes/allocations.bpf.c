@@ -7,7 +7,7 @@
  * Calls within calls (realloc of nothing calls malloc) are told by the stack pointer: the inner call stands deeper.
  * Only the outer one counts.
  */
-#include "kernel.h"
+#include "stacks.h"
 #include <linux/ptrace.h>
 #include <bpf/bpf_tracing.h>
 
@@ -85,12 +85,7 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
-	__uint(max_entries, 16384);
-	__uint(key_size, sizeof(u32));
-	__uint(value_size, DEPTH * sizeof(u64));
-} stacks SEC(".maps");
+STACKS(stacks, DEPTH, 16384);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

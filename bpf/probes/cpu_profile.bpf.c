@@ -4,7 +4,8 @@
  * Read by cpu_profile.py. Other processes' stacks are kept only when one of the target's programs is in
  * them, by the addresses that its programs' code lies between. 1 to 4 us a tick; needs no BTF.
  */
-#include "kernel.h"
+#include "stacks.h"
+#include "targets.h"
 #include <linux/errno.h>
 
 char LICENSE[] SEC("license") = "GPL";
@@ -30,32 +31,13 @@ struct seen {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 64);
-	__type(key, u32);
-	__type(value, u32);
-} targets SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, struct place);
 	__type(value, struct seen);
 } places SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
-	__uint(max_entries, 16384);
-	__uint(key_size, sizeof(u32));
-	__uint(value_size, FRAMES * sizeof(u64));
-} stacks SEC(".maps");
-
-/* For stacks whose slot above holds another one. */
-struct {
-	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
-	__uint(max_entries, 4096);
-	__uint(key_size, sizeof(u32));
-	__uint(value_size, FRAMES * sizeof(u64));
-} further_stacks SEC(".maps");
+STACKS(stacks, FRAMES, 16384);
+STACKS(further_stacks, FRAMES, 4096); /* for stacks whose slot above holds another one */
 
 struct frames {
 	u64 at[LOOKED_AT];
@@ -128,7 +110,7 @@ int on_tick(void *ctx)
 	u64 began = bpf_ktime_get_ns(), id = bpf_get_current_pid_tgid();
 	struct place place = { .tgid = id >> 32, .tid = id, .user = -1 };
 
-	if (bpf_map_lookup_elem(&targets, &place.tgid)) {
+	if (is_target(place.tgid)) {
 		place.user = stack_of(ctx, BPF_F_USER_STACK);
 		keep(ctx, &place);
 	} else if (in_target_program(ctx)) {

@@ -5,7 +5,7 @@
  * Read by reader_work.py. While it is loaded each end of a system call of the machine costs up to 45 ns, a
  * switch or a wake-up 75 to 100 ns, as run statistics have it.
  */
-#include "kernel.h"
+#include "targets.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -67,13 +67,6 @@ ANY_RING(ring_3);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 64);
-	__type(key, u32);
-	__type(value, u32);
-} targets SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
 	__type(key, u32);
 	__type(value, struct thread);
@@ -126,11 +119,6 @@ static u64 asked(u64 what)
 	if (rings > 3)
 		sum += bpf_ringbuf_query(&ring_3, what);
 	return sum;
-}
-
-static _Bool is_target(u32 tgid)
-{
-	return bpf_map_lookup_elem(&targets, &tgid) != NULL;
 }
 
 /* The thread's row; made when it is first seen, as if it had begun then. */

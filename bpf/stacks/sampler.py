@@ -14,14 +14,13 @@ import ctypes
 import struct
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from bpf.libbpf import BpfObject, Link, library
 from bpf.objects import maps
+from bpf.objects.loaded import Loaded
 from bpf.objects.names import text
 from bpf.stacks.programs import Code
-from bpf.syscall import MapInfo, ask
 
 _OBJECT = Path(__file__).parents[1] / "probes" / "cpu_profile.bpf.o"
 _PLACE = struct.Struct("=IIii")  # struct place
@@ -51,7 +50,7 @@ class Sample(NamedTuple):
     kernel: tuple[int, ...]
 
 
-class Sampler:
+class Sampler(Loaded):
     """Our program, loaded; ``start`` lets the clocks tick, ``read`` gives what they saw.
 
     Args:
@@ -62,23 +61,12 @@ class Sampler:
     """
 
     def __init__(self, pids: Iterable[int], programs: Iterable[Code], expected: int) -> None:
-        self._object = BpfObject.open(_OBJECT)
+        super().__init__(_OBJECT)
         self._clocks: list[Link] = []
-        try:
-            self._load(list(programs), expected)
+        with self._set_up() as ours:
+            _load(ours, list(programs), expected)
             for pid in pids:
-                self._watch(pid)
-        except BaseException:
-            self._object.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._object.close()
+                self._target(pid)
 
     def start(self, hz: int) -> None:
         """Let a clock tick on each CPU. 30 µs a CPU."""
@@ -112,27 +100,11 @@ class Sampler:
             for pid, tid, user, kernel, samples, comm in self._places()
         ]
 
-    def _load(self, programs: list[Code], expected: int) -> None:
-        ours = self._object
-        if programs:
-            ours.set_global("programs_from", struct.pack("=Q", min(code.start for code in programs)))
-            ours.set_global("programs_to", struct.pack("=Q", max(code.end for code in programs)))
-        room = min(max(2 * expected, _LEAST_STACKS), _MOST_STACKS)
-        room = 1 << (room - 1).bit_length()
-        ours.set_max_entries("stacks", room)
-        ours.set_max_entries("further_stacks", room // 4)
-        ours.load()
-
-    def _watch(self, pid: int) -> None:
-        key = struct.pack("=I", pid)
-        library().bpf_map_update_elem(self._object.map("targets").fd, key, key, 0)
-
     def _number(self, name: str) -> int:
         return int.from_bytes(self._object.get_global(name), "little")
 
     def _places(self) -> Iterable[tuple[int, int, int, int, int, bytes]]:
-        held = ask(self._object.map("places").fd, MapInfo()).id
-        for keys, values in maps.lookup_batch(held):
+        for keys, values in maps.lookup_batch(self._id("places")):
             for place, seen in zip(_PLACE.iter_unpack(keys), _SEEN.iter_unpack(values), strict=True):
                 yield (*place, *seen)
 
@@ -146,6 +118,17 @@ class Sampler:
             return ()
         frames = _STACK.unpack(room)
         return frames[: frames.index(0)] if 0 in frames else frames
+
+
+def _load(ours: BpfObject, programs: list[Code], expected: int) -> None:
+    if programs:
+        ours.set_global("programs_from", struct.pack("=Q", min(code.start for code in programs)))
+        ours.set_global("programs_to", struct.pack("=Q", max(code.end for code in programs)))
+    room = min(max(2 * expected, _LEAST_STACKS), _MOST_STACKS)
+    room = 1 << (room - 1).bit_length()
+    ours.set_max_entries("stacks", room)
+    ours.set_max_entries("further_stacks", room // 4)
+    ours.load()
 
 
 def online_cpus(path: Path = _ONLINE) -> list[int]:

@@ -10,16 +10,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from bpf.libbpf import BpfObject, library
+from bpf.libbpf import BpfObject
 from bpf.objects import maps
 from bpf.objects.iterators import possible_cpus
+from bpf.objects.loaded import Loaded
 from bpf.objects.names import text
 from bpf.stacks.sampler import online_cpus
 from bpf.stacks.spinning import ThreadWork
-from bpf.syscall import MapInfo, ProgramInfo, ask
+from bpf.syscall import ProgramInfo, ask
 from bpf.system import syscall_names
 
 _OBJECT = Path(__file__).parents[1] / "probes" / "reader_work.bpf.o"
@@ -53,7 +53,7 @@ class Call(NamedTuple):
     empty: int
 
 
-class Watcher:
+class Watcher(Loaded):
     """Our programs, loaded and attached; ``start`` names the processes that they count.
 
     Args:
@@ -62,29 +62,16 @@ class Watcher:
     """
 
     def __init__(self, rings: Sequence[int], hz: int) -> None:
-        self._object = BpfObject.open(_OBJECT)
-        try:
-            self._load(rings[:MOST_RINGS])
-            attach, clock = self._object.attach_raw_tracepoint, self._object.attach_clock
-            self._links = [attach(program, name) for program, name in _TRACEPOINTS.items()]
-            self._links += [clock("on_tick", cpu, hz) for cpu in online_cpus()]
-        except BaseException:
-            self._object.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._object.close()
+        super().__init__(_OBJECT)
+        with self._set_up() as ours:
+            _load(ours, rings[:MOST_RINGS])
+            self._links = [ours.attach_raw_tracepoint(*one) for one in _TRACEPOINTS.items()]
+            self._links += [ours.attach_clock("on_tick", cpu, hz) for cpu in online_cpus()]
 
     def start(self, pids: Iterable[int]) -> None:
         """Count what these processes do from now on."""
         for pid in pids:
-            key = struct.pack("=I", pid)
-            library().bpf_map_update_elem(self._object.map("targets").fd, key, key, 0)
+            self._target(pid)
 
     def stop(self) -> None:
         """Stop counting; the counts stay."""
@@ -99,9 +86,9 @@ class Watcher:
 
     def calls(self) -> list[Call]:
         """The system calls that were made, most first; a number without a name is told by its number."""
-        held, each = ask(self._object.map("calls").fd, MapInfo()).id, _CALL.size * possible_cpus()
+        each = _CALL.size * possible_cpus()
         found = []
-        for keys, values in maps.lookup_batch(held):
+        for keys, values in maps.lookup_batch(self._id("calls")):
             for place, (number,) in enumerate(struct.iter_unpack("=I", keys)):
                 parts = zip(*_CALL.iter_unpack(values[place * each : (place + 1) * each]), strict=True)
                 found.append(Call(syscall_names.name_of(number), *(sum(part) for part in parts)))
@@ -109,9 +96,8 @@ class Watcher:
 
     def threads(self) -> list[ThreadWork]:
         """The threads that ran."""
-        held = ask(self._object.map("threads").fd, MapInfo()).id
         found = []
-        for keys, values in maps.lookup_batch(held):
+        for keys, values in maps.lookup_batch(self._id("threads")):
             for (tid,), row in zip(struct.iter_unpack("=I", keys), _THREAD.iter_unpack(values), strict=True):
                 read, sleeps, asked, ran, ticks, awake, empty, comm = row[12:]
                 found.append(
@@ -119,15 +105,15 @@ class Watcher:
                 )
         return found
 
-    def _load(self, rings: Sequence[int]) -> None:
-        ours = self._object
-        ours.set_global("rings", struct.pack("=I", len(rings)))
-        numbers = {name: number for number, name in syscall_names.table().items()}
-        kinds = bytearray(_CALLS)
-        for name, kind in _WAITS.items():
-            if numbers.get(name, _CALLS) < _CALLS:
-                kinds[numbers[name]] = kind
-        ours.set_global("waits", bytes(kinds))
-        for place, ring in enumerate(rings):
-            ours.reuse_map(f"ring_{place}", ring)
-        ours.load()
+
+def _load(ours: BpfObject, rings: Sequence[int]) -> None:
+    ours.set_global("rings", struct.pack("=I", len(rings)))
+    numbers = {name: number for number, name in syscall_names.table().items()}
+    kinds = bytearray(_CALLS)
+    for name, kind in _WAITS.items():
+        if numbers.get(name, _CALLS) < _CALLS:
+            kinds[numbers[name]] = kind
+    ours.set_global("waits", bytes(kinds))
+    for place, ring in enumerate(rings):
+        ours.reuse_map(f"ring_{place}", ring)
+    ours.load()
