@@ -23,7 +23,7 @@ from bpf.stacks.folding import Profile
 from bpf.stacks.naming import Ask, Naming, by_bcc
 from bpf.stacks.programs import Code, code_of
 from bpf.stacks.sampler import Sampler, online_cpus
-from bpf.system.procfs import PROC, alive, must_live
+from bpf.system.procfs import PROC, alive, must_live, not_running
 from engine.contracts import Window
 from engine.errors import ProbeFailed
 from engine.values import Cost, Evidence, Field, Reading, Support, Target
@@ -63,8 +63,8 @@ class CpuProfile:
 
     def supported(self, target: Target | None) -> Support:
         """Needs a process to look at; root, for stacks."""
-        if target is not None and not alive(target, self._proc):
-            return Support(answer="no", why=f"{target.name} has no running process", fix="runbook targets")
+        if gone := not_running(target, self._proc):
+            return gone
         here = usable()
         if here.answer != "yes":
             return Support(answer="yes", why=f"by clock ticks alone, no functions: {here.why}", fix=here.fix)

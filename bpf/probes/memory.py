@@ -22,7 +22,7 @@ from bpf.memory.looking import Look, Place, look, maps_tell_real_use, place_of
 from bpf.memory.telling import Readings, Seen, known, missing
 from bpf.probes.memory_fields import FIELDS
 from bpf.system import cgroups, kmsg, oom_kills
-from bpf.system.procfs import PROC, alive, must_live
+from bpf.system.procfs import PROC, must_live, readable
 from engine.contracts import Window
 from engine.errors import ProbeFailed, TargetGone
 from engine.values import Evidence, Field, Scalar, Series, Support, Target
@@ -51,11 +51,7 @@ class Memory:
 
     def supported(self, target: Target | None) -> Support:
         """Needs /proc, and a process to look at."""
-        if not (self._proc / "self").exists():
-            return Support(answer="no", why="/proc is not mounted", fix="mount -t proc proc /proc")
-        if target is not None and not alive(target, self._proc):
-            return Support(answer="no", why=f"{target.name} has no running process", fix="runbook targets")
-        return Support(answer="yes", why="/proc can be read")
+        return readable(target, self._proc)
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Watch the target's memory for one window."""

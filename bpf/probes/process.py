@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bpf.probes.process_fields import FIELDS
 from bpf.system import cgroups
-from bpf.system.procfs import PROC, alive, must_live, read_text
+from bpf.system.procfs import PROC, alive, must_live, read_text, readable
 from bpf.system.procstat import Moment, Thread, allowed_cpus, light, moment_of
 from engine.contracts import Window
 from engine.errors import ProbeFailed
@@ -47,11 +47,7 @@ class ProcessProbe:
 
     def supported(self, target: Target | None) -> Support:
         """Needs /proc, and a process to look at."""
-        if not (self._proc / "stat").exists():
-            return Support(answer="no", why="/proc is not mounted", fix="mount -t proc proc /proc")
-        if target is not None and not alive(target, self._proc):
-            return Support(answer="no", why=f"{target.name} has no running process", fix="runbook targets")
-        return Support(answer="yes", why="/proc can be read")
+        return readable(target, self._proc)
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Watch the target for one window."""

@@ -22,7 +22,7 @@ from bpf.libbpf import usable
 from bpf.probes.reader_work_fields import FIELDS
 from bpf.stacks.spinning import ThreadWork, reader_of, spun_s
 from bpf.stacks.watcher import MOST_RINGS, Call, Watcher
-from bpf.system.procfs import PROC, alive, must_live
+from bpf.system.procfs import PROC, alive, must_live, not_running
 from bpf.system.procstat import Thread, threads_of
 from engine.contracts import Window
 from engine.errors import ProbeFailed
@@ -72,9 +72,7 @@ class ReaderWork:
     def supported(self, target: Target | None) -> Support:
         """Needs root, BTF, and a process to look at."""
         here = usable(loading=True)
-        if here.answer == "yes" and target is not None and not alive(target, self._proc):
-            return Support(answer="no", why=f"{target.name} has no running process", fix="runbook targets")
-        return here
+        return (not_running(target, self._proc) if here.answer == "yes" else None) or here
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Count for one window."""

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from engine.errors import TargetGone
-from engine.values import Target
+from engine.values import Support, Target
 
 PROC = Path("/proc")
 RINGBUF, PERF_EVENT_ARRAY = 27, 4  # linux/bpf.h
@@ -68,6 +68,20 @@ def must_live(target: Target, proc: Path = PROC) -> None:
             f"{target.name} ended while it was looked at (pid {pids})",
             fix="see why it ended (its log, journalctl, dmesg), start it, and run this again",
         )
+
+
+def not_running(target: Target | None, proc: Path = PROC) -> Support | None:
+    """Why a probe of processes has nothing to look at; None while one of them runs, or none is named."""
+    if target is None or alive(target, proc):
+        return None
+    return Support(answer="no", why=f"{target.name} has no running process", fix="runbook targets")
+
+
+def readable(target: Target | None, proc: Path = PROC) -> Support:
+    """Whether a probe that needs nothing but /proc can look."""
+    if not (proc / "self").exists():
+        return Support(answer="no", why="/proc is not mounted", fix="mount -t proc proc /proc")
+    return not_running(target, proc) or Support(answer="yes", why="/proc can be read")
 
 
 def held_maps(pid: int, proc: Path = PROC) -> dict[int, int]:
