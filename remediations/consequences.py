@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from engine.values import Change, Knob, KnobValue, Target
 from remediations.knobs import amounts, reload
-from remediations.knobs.backend import where
+from remediations.knobs.backend import told_by, where
 
 
 def dangers(changes: Iterable[Change], knob: Knob, no_limit: str) -> Iterator[str]:
@@ -35,6 +35,9 @@ def by_hand(made: Change, now: KnobValue | None, target: Target) -> str:
     """How a change is taken back without us; ``now`` is what stood there before it."""
     knob = made.knob
     place = now.source if now and now.source else where(knob)
+    told = told_by(knob.backend)
+    if told is not None:
+        return told.by_hand(made, now, target)
     if knob.backend == "bpf-variable":
         step = f"runbook undo (it stores {made.before} in {place}), or restart the agent: it ends with it"
     elif knob.backend == "cgroup":

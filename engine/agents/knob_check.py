@@ -12,7 +12,7 @@ from engine import units
 from engine.agents import knobs
 from engine.agents.judge import Judge
 from engine.agents.knob_spec import KnobSpec, ReloadSpec
-from engine.agents.profile import Profile
+from engine.agents.profile import Config, Profile
 from engine.catalog import BrokenPart, Catalog
 from engine.errors import UsageError, nearest
 from engine.guarding.amounts import WORDS, in_base_units
@@ -60,6 +60,24 @@ def check(profile: Profile, judge: Judge, catalog: Catalog) -> None:
                 judge.unknown(
                     f"knobs.{name}{at}.backend", "way to read and write settings", one.backend, backends
                 )
+            else:
+                _place(one, f"knobs.{name}{at}", profile, judge, catalog)
+
+
+def _place(spec: KnobSpec, path: str, profile: Profile, judge: Judge, catalog: Catalog) -> None:
+    """What a backend needs: its ``requires`` names fields, its ``complaint`` judges the path."""
+    try:
+        backend = catalog.load("knob backend", spec.backend)
+    except BrokenPart:
+        return
+    requires = getattr(backend, "requires", ())
+    config = profile.config if spec.backend.endswith("-file") else ""
+    if "file" in requires and not spec.file and config in ("", Config()):
+        judge.error(path, f"'file' is missing (backend {spec.backend} needs it)")
+    if "path" in requires and not spec.path:
+        judge.error(path, f"'path' is missing (backend {spec.backend} needs it)")
+    elif "{" not in spec.path and hasattr(backend, "complaint") and (wrong := backend().complaint(spec.path)):
+        judge.error(f"{path}.path", wrong)
 
 
 def _knob(common: str, spec: KnobSpec, path: str, profile: Profile, judge: Judge) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from engine.contracts import Clock, KnobBackend
 from engine.errors import ChangeFailed, UnknownName
-from engine.values import Change, Knob, Setting, Target
+from engine.values import Change, Knob, KnobValue, Setting, Target
 
 State = Literal["before", "after", "other"]
 
@@ -77,6 +77,14 @@ class Follows(Hands, Protocol):
         """
 
 
+@runtime_checkable
+class ToldByHand(Protocol):
+    """A backend that knows best how its changes are taken back without us."""
+
+    def by_hand(self, made: Change, now: KnobValue | None, target: Target) -> str:
+        """The steps, up to their taking effect; ``now`` is what stood there before the change."""
+
+
 @cache
 def backend(name: str) -> KnobBackend:
     """The backend announced under ``name``, for reading.
@@ -90,6 +98,15 @@ def backend(name: str) -> KnobBackend:
     if name not in known:
         raise UnknownName("way to read and write settings", name, known)
     return cast("KnobBackend", known[name].load()())
+
+
+def told_by(name: str) -> ToldByHand | None:
+    """The backend, where it knows best how to undo its changes by hand."""
+    try:
+        found: object = backend(name)
+    except UnknownName:
+        return None
+    return found if isinstance(found, ToldByHand) else None
 
 
 def hands(name: str) -> Hands:

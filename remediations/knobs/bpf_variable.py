@@ -25,6 +25,7 @@ class BpfVariable:
     """Backend ``bpf-variable``: the variable ``Knob.path`` in the map ``Knob.map_id``."""
 
     name = "bpf-variable"
+    requires = ("path",)
 
     def read(self, knob: Knob, target: Target) -> KnobValue:
         """The variable's value now."""

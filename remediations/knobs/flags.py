@@ -47,6 +47,15 @@ def parse(path: str) -> Flag:
     return Flag(name, key)
 
 
+def complaint(path: str) -> str:
+    """Why a profile's path is no flag; empty when it is one."""
+    try:
+        parse(path)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def find(words: Sequence[str], flag: Flag, *, switch: bool = False) -> Hit | None:
     """The last place in which the flag is given.
 

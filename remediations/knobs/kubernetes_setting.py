@@ -18,7 +18,7 @@ from engine.cluster.source import Found
 from engine.contracts import Clock
 from engine.errors import ChangeFailed, RunbookError
 from engine.values import Change, Knob, KnobValue, Setting, Target
-from remediations.knobs import rollout
+from remediations.knobs import flags, rollout
 from remediations.knobs.backend import NotChanged, Restored, State
 from remediations.knobs.config_map import ConfigMapPlace
 from remediations.knobs.container_place import ContainerPlace, must_roll
@@ -102,6 +102,33 @@ class KubernetesSetting:
         generation = int(found.content["metadata"].get("generation") or 0)
         rollout.wait(found, generation, clock, max(change.knob.reload.settle_s, ROLLOUT_S))
         return ""
+
+    def complaint(self, path: str) -> str:
+        """Why a profile's path is none of ours; empty when it is."""
+        if path.startswith("k8s:"):
+            return ""
+        try:
+            _place(Knob(name="", backend=self.name, path=path))
+            if path.startswith("arg/"):
+                flags.parse(path.removeprefix("arg/"))
+        except NotChanged as error:
+            return f"{error.problem} ({error.fix})"
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def by_hand(self, made: Change, now: KnobValue | None, target: Target) -> str:
+        """Edit the object; pods follow a change of the workload, else they have to be restarted."""
+        knob = made.knob
+        raw = now.raw if now else None
+        was = f"set {knob.path} back to {raw}" if raw is not None else f"take {knob.path} out"
+        space = f" -n {target.facts['namespace']}" if target.facts.get("namespace") else ""
+        if _is_ref(knob):
+            return f"kubectl{space} edit {target.name}: as it was before"
+        if not knob.path.startswith("configmap/"):
+            return f"kubectl{space} edit its workload: {was}"
+        step = f"kubectl{space} edit {knob.path.partition('#')[0]}: {was}"
+        return step if knob.reload.by == "none" else f"{step}; then restart it: kubectl rollout restart"
 
 
 def _found(target: Target, captured: Mapping[str, Setting]) -> Found:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from engine.errors import RunbookError
 from engine.values import Change, Knob, KnobValue, Setting, Target
-from remediations.knobs import atomic_file, text_edit, text_value
+from remediations.knobs import atomic_file, reload, text_edit, text_value
 from remediations.knobs.backend import NotChanged, Restored, State
 from remediations.knobs.text_edit import Insertion, Spot
 from remediations.knobs.text_file import amount_of, stamp
@@ -143,6 +143,14 @@ class OptionDirectory:
 
             atomic_file.update(place, edit, _scratch(place))
         return Restored(reload=True)
+
+    def by_hand(self, made: Change, now: KnobValue | None, target: Target) -> str:
+        """Take the file away, or write what stood in it."""
+        place = _place(made.knob)
+        raw = now.raw if now else made.before_text
+        step = f"rm {place}" if made.before is None else f"write {raw} into {place}"
+        then = reload.by_hand(made.knob.reload, target)
+        return f"{step}; then: {then}" if then else step
 
 
 def spelled(value: Setting, like: str, knob: Knob) -> str:

@@ -19,6 +19,10 @@ class ProcessArgument:
     name = "process-argument"
     requires = ("path",)
 
+    def complaint(self, path: str) -> str:
+        """Why a profile's path is no flag; empty when it is one."""
+        return flags.complaint(path)
+
     def read(self, knob: Knob, target: Target) -> KnobValue:
         """The flag's value; ``missing`` says how it is changed."""
         if not target.processes:

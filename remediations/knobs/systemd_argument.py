@@ -17,7 +17,7 @@ import msgspec
 
 from engine.errors import RunbookError
 from engine.values import Change, Knob, KnobValue, Setting, Target
-from remediations.knobs import systemd_unit, text_edit
+from remediations.knobs import flags, systemd_unit, text_edit
 from remediations.knobs.backend import NotChanged, Restored, State
 from remediations.knobs.command_line import CommandForm
 from remediations.knobs.systemd_override import HEAD, UnitOverride, never_changed
@@ -33,7 +33,11 @@ class SystemdArgument(UnitOverride):
     name = "systemd-argument"
     subject = "arguments"
     form = CommandForm()
-    requires = ("path", "reload.unit")
+    requires = ("path",)  # the unit: reload.unit, else that of the process
+
+    def complaint(self, path: str) -> str:
+        """Why a profile's path is no flag; empty when it is one."""
+        return flags.complaint(path)
 
     def read(self, knob: Knob, target: Target) -> KnobValue:
         """The flag's value on the unit's command line; no such unit is an absent place."""

@@ -44,8 +44,12 @@ class SystemdEnvironment(UnitOverride):
 
     name = "systemd-environment"
     subject = "environment"
-    requires = ("path", "reload.unit")
+    requires = ("path",)  # the unit: reload.unit, else that of the process
     _files = EnvFile()
+
+    def complaint(self, path: str) -> str:
+        """Why a profile's path is no variable; empty when it is one."""
+        return "" if _NAME.fullmatch(path) else f"{path!r} is no name of a variable"
 
     def read(self, knob: Knob, target: Target) -> KnobValue:
         """The variable as the service would get it; no such unit is an absent place."""

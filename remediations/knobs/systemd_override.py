@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engine.contracts import Clock
 from engine.errors import ChangedSince, ChangeFailed
-from engine.values import Change, Knob, Setting, Target
+from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import atomic_file, http, systemd_unit
 from remediations.knobs.backend import NotChanged
 from remediations.knobs.systemd_dropin import HEAD, UNITS
@@ -68,6 +68,19 @@ class UnitOverride:
                     fix=f"journalctl -u {name}; the setting is written and will be undone with the run",
                 )
             clock.sleep(_EVERY_S)
+
+    def by_hand(self, made: Change, now: KnobValue | None, target: Target) -> str:
+        """Edit our drop-in, or the file that held it; then a restart, since a reload does not take it."""
+        knob = made.knob
+        try:
+            name = systemd_unit.name_of(knob, target)
+        except NotChanged:
+            name = "UNIT"
+        source = now.source if now else ""
+        ours = self._units / f"{name}.d" / f"zz-runbook-{self.subject}.conf"
+        edited = source.rpartition(":")[0] if _is_environment_file(source) else str(ours)
+        was = f"set {knob.path} back to {now.raw}" if now and now.raw is not None else f"take {knob.path} out"
+        return f"edit {edited}: {was}; systemctl daemon-reload; systemctl restart {name}"
 
     def _unit(self, knob: Knob, target: Target) -> Unit:
         """The unit with all its files, ours among them before systemd has read it."""
@@ -159,6 +172,12 @@ def _stamp(place: Path) -> str:
     except OSError:
         return ""
     return f"{seen.st_ino}:{seen.st_mtime_ns}"
+
+
+def _is_environment_file(source: str) -> bool:
+    """Whether a value came from a file that is no unit's."""
+    file = source.rpartition(":")[0]
+    return file.startswith("/") and Path(file).suffix not in (".service", ".conf")
 
 
 def never_changed(place: Path, captured: Mapping[str, Setting]) -> bool:

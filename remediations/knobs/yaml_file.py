@@ -25,6 +25,7 @@ class YamlFile:
     """Backend ``yaml-file``: ``Knob.file`` and the dotted ``Knob.path`` in it."""
 
     name = "yaml-file"
+    requires = ("file", "path")
 
     def read(self, knob: Knob, target: Target) -> KnobValue:  # noqa: ARG002 - the file is in the knob
         """The value at the path. ``missing`` also says why it could not be changed."""

@@ -15,6 +15,7 @@ from remediations.knobs.command_line import quoted, words
 from remediations.knobs.process_argument import ProcessArgument
 from remediations.knobs.systemd_argument import SystemdArgument
 from remediations.knobs.systemd_environment import SystemdEnvironment
+from remediations.ring_buffer_size import RingBufferSize
 
 UNIT = """\
 [Unit]
@@ -256,6 +257,25 @@ def test_a_unit_that_does_not_run_is_not_changed(systemd):
     systemd.state = "inactive"
     with pytest.raises(NotChanged, match="does not run"):
         changed(SystemdArgument(systemd, systemd.units), knob("--rb-size"), "128k")
+
+
+def test_a_remediation_restarts_the_service_instead_of_reloading_it(systemd, clock, agent, monkeypatch):
+    """A reload would keep the old command line."""
+    hands = SystemdArgument(systemd, systemd.units)
+    monkeypatch.setattr("remediations.knob_change.hands", lambda _name: hands)
+    target = agent.target
+    change = Change(
+        knob=knob("--rb-size"), before="64k", after="128k", before_text="b", after_text="a", why="w"
+    )
+    remediation = RingBufferSize(clock)
+    captured = json.loads(json.dumps(remediation.capture(change, target)))
+    remediation.apply(change, target, captured)
+    assert systemd.calls.count("restart") == 1
+    assert remediation.state(change, target, captured) == "after"
+    remediation.undo(change, target, captured)
+    assert systemd.calls.count("restart") == 2
+    assert tree(systemd) == {}
+    assert hands.by_hand(change, hands.read(change.knob, target), target).endswith("restart agent.service")
 
 
 # ── variables ───────────────────────────────────────────────────────────────────
