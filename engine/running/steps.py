@@ -1,19 +1,19 @@
 """The steps of a run, one after the other: each kind in a function of its own.
 
-One promise: a step is skipped only with its reason in the record, tried again only while nothing
-has been changed, and never begun after somebody asked to stop.
+One promise: they come in their order, a failure leads where its step says, and none is begun after
+somebody asked to stop.
 
-Not here: the run around them (``engine.running.runner``), the way of one change (``engine.running.remedy``).
+Not here: the run around them (``engine.running.runner``), conditions (``engine.running.wanted``), steps that
+change something (``engine.running.changing``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from engine.catalog import Catalog
-from engine.contracts import Remediation
-from engine.errors import Interrupted, JournalUnavailable, Refused, RunbookError, TargetGone
+from engine.errors import Interrupted, JournalUnavailable, Refused, RunbookError
 from engine.language.model import (
     Ask,
     Call,
@@ -31,24 +31,16 @@ from engine.language.model import (
     Wait,
     all_steps,
 )
-from engine.record import StepSkipped, StepStarted, Told
-from engine.running import asking, calling, commands, goal, repeating, seeing, telling
+from engine.record import StepStarted, Told
+from engine.running import asking, calling, goal, repeating, seeing, telling
+from engine.running.changing import Turner, changes, climb, run, turn
 from engine.running.outcomes import End, conclude, refused, stop_if_asked
-from engine.running.scene import Scene, Turned
+from engine.running.retrying import retried
+from engine.running.scene import Scene
+from engine.running.wanted import wanted
 
-#: How often one rung is climbed while it helps and the goal does not hold yet.
-_CLIMBS = 3
 #: Steps whose beginning is worth a write of its own: they take time, or change something.
 _LONG = (Look, Change, Try, Wait, Call, Each, Ask, Run)
-
-
-class Turner(Protocol):
-    """Hands, or the empty hands of a rehearsal."""
-
-    def turn(
-        self, step: Change, scene: Scene, rung: int = 0, remediation: Remediation | None = None
-    ) -> Turned:
-        """Carry one change step out, or show what it would do."""
 
 
 def preflight(runbook: Runbook, parts: Catalog) -> None:
@@ -97,20 +89,13 @@ def _last_words(left: Sequence[Step], ended: End, scene: Scene) -> None:
     for step in reversed(left):
         if isinstance(step, Tell):
             try:
-                if _wanted(step, scene, ended):
+                if wanted(step, scene, ended):
                     telling.tell(scene, step, ended)
             except RunbookError as error:
                 if isinstance(error, JournalUnavailable):
                     raise
                 scene.warn(f"{step.title} failed: {error.problem}", step=step.id, fix=error.fix)
             return
-
-
-def changes(step: Step) -> bool:
-    """Whether a step, or one within it, may change something."""
-    if isinstance(step, Each):
-        return any(map(changes, step.steps))
-    return isinstance(step, Change | Try | Call) or (isinstance(step, Run) and not step.reads)
 
 
 class _Passed(Protocol):
@@ -150,14 +135,14 @@ def _step(step: Step, scene: Scene, hands: Turner) -> End | None:
     """One step: its condition, its beginning, its work."""
     if isinstance(step, Change) or (isinstance(step, Run) and not step.reads):
         seeing.refresh(scene)
-    if not _wanted(step, scene):
+    if not wanted(step, scene):
         return None
     title = scene.words(step.name or step.title)
     started = StepStarted(
         at=scene.now, step=step.id, title=title, action=_verb(step), seconds=_length(step, scene)
     )
     (scene.record if isinstance(step, _LONG) else scene.note)(started)
-    return _retried(step, scene, lambda: _do(step, scene, hands))
+    return retried(step, scene, lambda: _do(step, scene, hands))
 
 
 def _do(step: Step, scene: Scene, hands: Turner) -> End | None:
@@ -167,9 +152,9 @@ def _do(step: Step, scene: Scene, hands: Turner) -> End | None:
         case Decide():
             seeing.decide(step, scene)
         case Change():
-            _turn(step, scene, hands, 0)
+            turn(step, scene, hands)
         case Try():
-            _climb(step, scene, hands)
+            climb(step, scene, hands)
         case Tell():
             telling.tell(scene, step, conclude(scene))
         case Wait():
@@ -183,23 +168,10 @@ def _do(step: Step, scene: Scene, hands: Turner) -> End | None:
         case Ask():
             return asking.ask(step, scene)
         case Run():
-            _run(step, scene, hands)
+            run(step, scene, hands)
         case Stop():
             return step.outcome, scene.words(step.because)
     return None
-
-
-def _wanted(step: Step, scene: Scene, end: End | None = None) -> bool:
-    if step.id in scene.already:
-        because = "already tried in this run"
-        scene.record(StepSkipped(at=scene.now, step=step.id, title=step.title, because=because))
-        return False
-    if not step.when or _begun(step, scene):
-        return True
-    tested = scene.test(step.when, end or conclude(scene))
-    if not tested.holds:
-        scene.record(StepSkipped(at=scene.now, step=step.id, title=step.title, because=tested.because))
-    return bool(tested.holds)
 
 
 def explain(scene: Scene) -> None:
@@ -208,7 +180,7 @@ def explain(scene: Scene) -> None:
         if isinstance(step, Change | Try):
             return
         stop_if_asked(scene)
-        if not isinstance(step, Look | Decide) or not _wanted(step, scene):
+        if not isinstance(step, Look | Decide) or not wanted(step, scene):
             continue
         scene.note(StepStarted(at=scene.now, step=step.id, title=step.title, action=_verb(step)))
         try:
@@ -217,108 +189,6 @@ def explain(scene: Scene) -> None:
             raise
         except RunbookError as error:
             scene.warn(f"{step.title} failed: {error.problem}", step=step.id, fix=error.fix)
-
-
-def _begun(step: Step, scene: Scene) -> bool:
-    """What an earlier process began is gone on with, whatever its condition says by now."""
-    return any(step.id in begun for begun in (scene.calls, scene.lists, scene.asked))
-
-
-def _retried(step: Step, scene: Scene, work: Callable[[], End | None]) -> End | None:
-    """Try again on failure, as the step says, as long as nothing has been changed."""
-    if step.retry is None:
-        return work()
-    import tenacity  # noqa: PLC0415 - 30 ms, and few steps say `retry`
-
-    def may_again(error: BaseException) -> bool:
-        fatal = isinstance(error, JournalUnavailable | Interrupted | TargetGone)
-        return isinstance(error, RunbookError) and not (fatal or scene.touched or scene.tools.cancel)
-
-    def note(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        problem = error.problem if isinstance(error, RunbookError) else str(error)
-        scene.warn(f"{step.title}: {problem}; attempt {state.attempt_number + 1} follows", step=step.id)
-
-    again = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(step.retry.times + 1),
-        wait=tenacity.wait_exponential(
-            multiplier=scene.seconds(step.retry.wait), exp_base=step.retry.backoff, max=3600
-        ),
-        retry=tenacity.retry_if_exception(may_again),
-        before_sleep=note,
-        sleep=scene.tools.clock.sleep,
-        reraise=True,
-    )
-    return again(work)
-
-
-# ── changing ────────────────────────────────────────────────────────────────────
-
-
-def _climb(step: Try, scene: Scene, hands: Turner) -> None:
-    """The rungs of a ladder, until the goal holds or, if the author says so, until one helped.
-
-    A rung that helped, but not enough, is planned anew from new evidence: a reader that can
-    breathe again shows its true limits.
-    """
-    if step.stop == "first-better" and _some_stand(step, scene):
-        return  # it helped before the run was taken up again
-    for number, rung in enumerate(step.rungs, 1):
-        for _ in range(_CLIMBS):
-            stop_if_asked(scene)
-            seeing.refresh(scene)
-            if _holds_by_now(step, scene):
-                return
-            stop_if_asked(scene)
-            if not _wanted(rung, scene):
-                break
-            scene.note(StepStarted(at=scene.now, step=rung.id, title=rung.title, action="change"))
-            turned = _turn(rung, scene, hands, number)
-            if turned.holds or (step.stop == "first-better" and turned.stands):
-                return
-            if not turned.stands:
-                break
-
-
-def _some_stand(step: Try, scene: Scene) -> bool:
-    rungs = {rung.id for rung in step.rungs}
-    return any(turned.stands for one, turned in scene.turned if one.id in rungs)
-
-
-def _holds_by_now(step: Try, scene: Scene) -> bool:
-    """Whether the goal holds with what stands: one bad window in its hold calls for no further change."""
-    wanted = scene.runbook.goal
-    if wanted is None or not _some_stand(step, scene) or not scene.test(wanted.until).holds:
-        return False
-    if goal.hold(scene, goal.measure(scene, "end")).holds:
-        return True
-    scene.void = True
-    seeing.refresh(scene)
-    return False
-
-
-def _run(step: Run, scene: Scene, hands: Turner) -> None:
-    if step.reads:
-        commands.read(step, scene)
-        return
-    change, hand = commands.changing(step, scene)
-    _turn(change, scene, hands, 0, hand)
-
-
-def _turn(
-    step: Change, scene: Scene, hands: Turner, rung: int, remediation: Remediation | None = None
-) -> Turned:
-    turned = hands.turn(step, scene, rung, remediation)
-    scene.turned.append((step, turned))
-    if turned.result == "blocked" and step.on_failure != "continue":
-        # What can't be done is not what need not be done: no costlier step takes its place unsaid.
-        raise Refused(
-            f"{step.remediation} can't be changed: {turned.because}", fix="mend that, then run it again"
-        )
-    return turned
-
-
-# ── the rest ────────────────────────────────────────────────────────────────────
 
 
 def _check(step: Check, scene: Scene) -> End | None:
