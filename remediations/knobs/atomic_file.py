@@ -146,10 +146,14 @@ def remove(path: Path, content: bytes, scratch: Path | None = None) -> None:
         raise _refusal(path, "taken away", error) from None
 
 
-def sweep(path: Path) -> None:
+def sweep(path: Path, scratch: Path | None = None) -> None:
     """Take away what a killed write has left beside the file, unless somebody is writing now."""
-    with contextlib.suppress(OSError, RunbookError), _locked(path):
-        _sweep(path)
+    with contextlib.suppress(OSError, RunbookError):
+        if not path.exists():  # nobody can hold it: one that was being made
+            _sweep(path, scratch)
+            return
+        with _locked(path):
+            _sweep(path, scratch)
 
 
 def _refusal(path: Path, what: str, error: OSError) -> NotChanged:

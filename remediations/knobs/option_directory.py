@@ -131,6 +131,7 @@ class OptionDirectory:
             text = _text(place)
             raise text_edit.since(change, "no longer there" if text is None else f"now {text.strip()!r}")
         if state == "before":
+            atomic_file.sweep(place, _scratch(place))
             if _stamp(place) == captured["stamp"]:
                 return Restored(reload=False, note=f"{place} was never changed")
             return Restored(reload=True, note="it was back already; the reload was made up for")

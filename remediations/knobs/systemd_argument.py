@@ -20,7 +20,7 @@ from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import flags, systemd_unit, text_edit
 from remediations.knobs.backend import NotChanged, Restored, State
 from remediations.knobs.command_line import CommandForm
-from remediations.knobs.systemd_override import HEAD, UnitOverride, never_changed
+from remediations.knobs.systemd_override import HEAD, UnitOverride
 from remediations.knobs.systemd_unit import Assignment, NoUnit, Unit
 from remediations.knobs.text_file import amount_of
 
@@ -95,10 +95,7 @@ class SystemdArgument(UnitOverride):
         line = _command(self._unit(change.knob, target))
         old = text_edit.taken_back(self.form, line.value, _of(change, line), captured)
         if old == line.value:
-            if never_changed(place, captured):
-                return Restored(reload=False, note=f"{place} was never written")
-            self._call("daemon-reload")
-            return Restored(reload=True, note="it was back already; the restart was made up for")
+            return self._back_already(place, captured)
         if Path(line.file) != place:
             raise text_edit.since(_of(change, line), f"set in {line.file} by somebody else")
 

@@ -23,7 +23,7 @@ from remediations.knobs import systemd_unit, text_edit, text_value
 from remediations.knobs.backend import NotChanged, Restored, State
 from remediations.knobs.command_line import quoted, spelled, words
 from remediations.knobs.env_file import EnvFile
-from remediations.knobs.systemd_override import HEAD, UnitOverride, never_changed
+from remediations.knobs.systemd_override import HEAD, UnitOverride
 from remediations.knobs.systemd_unit import NoUnit, Unit
 from remediations.knobs.text_file import amount_of
 
@@ -124,10 +124,7 @@ class SystemdEnvironment(UnitOverride):
         if _holds(now, change.before, knob) and (
             not place.exists() or _line_of(place.read_text(), knob) == captured["line"]
         ):
-            if never_changed(place, captured):
-                return Restored(reload=False, note=f"{place} was never written")
-            self._call("daemon-reload")
-            return Restored(reload=True, note="it was back already; the restart was made up for")
+            return self._back_already(place, captured)
         if not _holds(now, change.after, knob) or Path(now.file) != place:
             raise _since(change, now)
 

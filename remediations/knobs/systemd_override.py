@@ -19,7 +19,7 @@ from engine.contracts import Clock
 from engine.errors import ChangedSince, ChangeFailed
 from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import atomic_file, http, systemd_unit
-from remediations.knobs.backend import NotChanged
+from remediations.knobs.backend import NotChanged, Restored
 from remediations.knobs.systemd_dropin import HEAD, UNITS
 from remediations.knobs.systemd_unit import Call, Unit
 
@@ -146,6 +146,16 @@ class UnitOverride:
             atomic_file.make(place, text.encode())
         self._call("daemon-reload")
 
+    def _back_already(self, place: Path, captured: Mapping[str, Setting]) -> Restored:
+        """Nothing of ours counts; what a killed write or undo has left goes."""
+        if _stamp(place) == captured["stamp"]:
+            return Restored(reload=False, note=f"{place} was never written")
+        atomic_file.sweep(place)
+        if captured["directory_is_new"] and place.parent.is_dir() and not any(place.parent.iterdir()):
+            place.parent.rmdir()
+        self._call("daemon-reload")
+        return Restored(reload=True, note="it was back already; the restart was made up for")
+
     def _call(self, *words: str) -> None:
         try:
             self._run(("systemctl", *words))
@@ -178,8 +188,3 @@ def _is_environment_file(source: str) -> bool:
     """Whether a value came from a file that is no unit's."""
     file = source.rpartition(":")[0]
     return file.startswith("/") and Path(file).suffix not in (".service", ".conf")
-
-
-def never_changed(place: Path, captured: Mapping[str, Setting]) -> bool:
-    """Whether nothing was written since it was captured."""
-    return _stamp(place) == captured["stamp"]

@@ -79,7 +79,9 @@ def test_what_somebody_else_has_set_is_left_alone(place):
 def test_a_change_that_was_never_made_needs_no_undo(place):
     """Announced in the journal, killed before the write."""
     change, captured = changed(place, 131072)
+    (place.parent / ".rb-size.x1.runbook").write_text("13")
     assert not HANDS.restore(change, AGENT, captured).reload
+    assert not (place.parent / ".rb-size.x1.runbook").exists()
 
 
 def test_no_directory_is_an_absent_place_and_an_unreadable_one_is_unknown(place, tmp_path):

@@ -190,6 +190,17 @@ def test_killed_between_the_file_and_the_daemon_reload_the_file_is_seen_and_take
     assert tree(systemd) == {}
 
 
+def test_killed_while_the_file_was_made_undo_leaves_nothing_behind(systemd):
+    """Neither the half-written file nor the directory."""
+    hands = SystemdArgument(systemd, systemd.units)
+    change = Change(knob=knob("--rb-size"), before="64k", after="128k", before_text="", after_text="", why="")
+    captured = hands.capture(change, AGENT)
+    (systemd.units / "agent.service.d").mkdir()
+    (systemd.units / "agent.service.d" / ".zz-runbook-arguments.conf.x1.runbook").write_text("[Serv")
+    hands.restore(change, AGENT, captured)
+    assert not list(systemd.units.iterdir())
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
