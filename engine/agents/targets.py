@@ -5,8 +5,9 @@ between two. A process that holds BPF objects and fits no profile is a ``generic
 could not be looked at (no right to list BPF objects, a profile that can't be read) is in
 ``notes``, not silently missing.
 
-Not here: profiles (``engine.agents.profiles``), which process fits one (``engine.agents.matching``), procfs
-(``engine.agents.processes``), reading BPF objects (an entry point of group ``runbook.inventory``).
+Not here: profiles (``engine.agents.profiles``), which process fits one (``engine.agents.matching``), what
+an agent is made of (``engine.agents.making``), procfs (``engine.agents.processes``), reading BPF objects
+(an entry point of group ``runbook.inventory``).
 """
 
 from __future__ import annotations
@@ -18,16 +19,15 @@ from contextlib import contextmanager
 from typing import cast
 
 from engine import catalog
-from engine.agents import explaining, installed, knobs, profiles
+from engine.agents import explaining, installed, making, profiles
 from engine.agents.explaining import Explained
-from engine.agents.matching import Held, by_owner, matching, ours, rings
-from engine.agents.placeholders import Placeholders, option
+from engine.agents.matching import Held, by_owner, matching, ours
 from engine.agents.processes import ProcessTable
-from engine.agents.profile import Config, Profile
+from engine.agents.profile import Profile
 from engine.agents.profiles import Found
 from engine.contracts import FindTarget
 from engine.errors import RunbookError, TargetAmbiguous, TargetNotFound, UsageError, nearest
-from engine.values import Inventory, Knob, Process, Target
+from engine.values import Inventory, Process, Target
 
 
 class Finder:
@@ -63,7 +63,7 @@ class Finder:
         me = os.getpid()
         others = [pid for pid in held if pid not in taken and me not in (pid, table.parent(pid))]
         others = [pid for pid in others if not ours(pid, table)]
-        generic = [target for pid in others if (target := _generic(pid, table, held[pid]))]
+        generic = [target for pid in others if (target := making.generic(pid, table, held[pid]))]
         return (*sorted(found, key=_order), *sorted(generic, key=_order))
 
     def find(self, name: str | None = None, pid: int | None = None) -> Target:
@@ -102,7 +102,7 @@ class Finder:
         table, found = installed.NoProcess(), []
         for profile, file in installed.files(self._profiles, (one.config_file for one in running)):
             try:
-                found.append(_target(profile, [], file, table, {}))
+                found.append(making.of_profile(profile, [], file, table, {}))
             except UsageError as error:
                 self.notes += (f"profile {profile.profile}: {error.problem}",)
         return tuple(sorted(found, key=lambda one: one.ref))
@@ -131,12 +131,12 @@ class Finder:
         for pid in pids:
             process = table.process(pid)
             if process is not None:
-                file = _config_file(profile, table, pid)
+                file = making.config_file(profile, table, pid)
                 agents[file or f"{pid}"].append(process)
         for at, processes in agents.items():
             processes.sort(key=lambda one: (not held.get(one.pid), one.started_ticks, one.pid))
             try:
-                yield _target(profile, processes, at, table, held)
+                yield making.of_profile(profile, processes, at, table, held)
             except UsageError as error:
                 self.notes += (f"profile {profile.profile}: {error.problem}",)
 
@@ -149,7 +149,7 @@ class Finder:
         if process is None:
             raise TargetNotFound(f"no process has the pid {pid}", fix="runbook targets lists what runs")
         if self.inventory is None:
-            target = _generic(pid, table, Held())
+            target = making.generic(pid, table, Held())
             if target is not None:
                 return target
         raise TargetNotFound(
@@ -198,76 +198,6 @@ def _elsewhere(name: str) -> FindTarget | None:
     if not colon or scheme not in parts.names("kind of target"):
         return None
     return cast(FindTarget, parts.load("kind of target", scheme))
-
-
-def _config_file(profile: Profile, table: ProcessTable, pid: int) -> str:
-    """Absolute path of its configuration file, empty when the profile names none."""
-    config = profile.config if isinstance(profile.config, Config) else Config(otherwise=profile.config)
-    given = option(table.argv(pid), *config.argument)
-    path = given or Placeholders(table, pid, "").fill(config.otherwise)
-    return knobs.absolute(path, table.cwd(pid))
-
-
-def _target(
-    profile: Profile, processes: list[Process], at: str, table: ProcessTable, held: dict[int, Held]
-) -> Target:
-    objects = Held()
-    for process in processes:
-        objects.add(held.get(process.pid, Held()))
-    main = processes[0].pid if processes else 0
-    config_file = at if at.startswith("/") else ""
-    fill = Placeholders(table, main, config_file)
-    return Target(
-        name=profile.profile,
-        ref=f"{profile.profile}:{at}",
-        profile=profile.profile,
-        processes=tuple(processes),
-        program_ids=tuple(sorted(objects.programs)),
-        map_ids=tuple(sorted(objects.maps)),
-        link_ids=tuple(sorted(objects.links)),
-        rings=rings(objects, profile.events.rings),
-        record_bytes=profile.events.record_bytes,
-        pid_at=profile.events.pid_at,
-        drop_visibility=profile.drop_visibility,
-        counters=profile.counters,
-        knobs=knobs.resolve(profile, fill, config_file),
-        maps=knobs.known_maps(profile),
-        metrics_url=_address(fill.fill(profile.metrics)),
-        health_url=_address(fill.fill(profile.health)),
-        heap_url=_address(fill.fill(profile.heap)),
-        log_file=knobs.absolute(fill.fill(profile.log), table.cwd(main)),
-        config_file=config_file,
-        start=knobs.reload_of(profile.start, fill),
-        facts={name: fill.fill(fact) for name, fact in profile.facts.items()},
-    )
-
-
-def _address(url: str) -> str:
-    """An address; one without a host (programs are told to listen on ``:2112``) is this machine's."""
-    return url.replace("://:", "://127.0.0.1:", 1)
-
-
-def described(profile: Profile, table: ProcessTable, config_file: str) -> Target:
-    """The agent of a profile that this configuration file would set up; it has no process."""
-    return _target(profile, [], config_file, table, {})
-
-
-def _generic(pid: int, table: ProcessTable, objects: Held) -> Target | None:
-    """An agent that nobody described: what the kernel tells of it, and its cgroup's quota."""
-    process = table.process(pid)
-    if process is None:
-        return None
-    quota = Knob(name="cpu-quota", backend="cgroup", unit="cores", verified=False)
-    return Target(
-        name=f"{process.comm}:{pid}",
-        ref=f"generic:{process.comm}:{pid}",
-        processes=(process,),
-        program_ids=tuple(sorted(objects.programs)),
-        map_ids=tuple(sorted(objects.maps)),
-        link_ids=tuple(sorted(objects.links)),
-        rings=rings(objects, ()),
-        knobs={"cpu-quota": quota},
-    )
 
 
 def _answers(target: Target, name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from engine import units
-from engine.agents import profiles, targets
+from engine.agents import making, profiles
 from engine.agents.processes import ProcessTable
 from engine.errors import UnknownName
 from engine.guarding.amounts import WORDS, in_base_units
@@ -91,7 +91,7 @@ def _base(spec: Agent, source: Document, complaints: Complaints, page_bytes: int
         error = UnknownName("agent profile", spec.profile, known)
         complaints.add(source.place("target.profile"), f"{error.problem} ({error.fix})")
         return plain
-    found = targets.described(known[spec.profile], NoProcesses(page_bytes), f"/etc/{spec.profile}.yaml")
+    found = making.described(known[spec.profile], NoProcesses(page_bytes), f"/etc/{spec.profile}.yaml")
     return msgspec.structs.replace(found, name=name, ref=spec.ref or found.ref)
 
 
