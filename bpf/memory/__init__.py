@@ -1,1 +1,1 @@
-"""What memory is made of and how it grows: the pure part of the probes of memory."""
+"""What a process's memory is made of, how it grows, and which function asked for it."""
