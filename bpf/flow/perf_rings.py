@@ -8,24 +8,37 @@ Not here: following the perf events in the kernel (``bpf.objects.perfbuf``).
 
 from __future__ import annotations
 
+import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable
+from typing import Protocol
 
 from bpf.flow.sampling import RingSamples
 from bpf.flow.trace import Trace
+from bpf.libbpf import BpfError
 from bpf.objects.perfbuf import PerfRing, PerfWatch
 from bpf.syscall import map_info
 
 EVERY_S = 0.01
-#: Fewer looks at a waiting record than this do not tell a size.
+#: Fewer looks at a record than this do not tell a size.
 ENOUGH_RECORDS = 3
+
+
+class Eye(Protocol):
+    """What sees the rings; ``PerfWatch`` does."""
+
+    def read(self) -> tuple[PerfRing, ...]:
+        """Every ring now."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class PerfPositions:
     """The rings of one process, looked at for all of their samplers together."""
 
-    def __init__(self, watch: PerfWatch) -> None:
-        self._watch: PerfWatch | None = watch
+    def __init__(self, watch: Eye) -> None:
+        self._watch: Eye | None = watch
         self._moment = float("-inf")
         self.rings: dict[int, PerfRing] = {}
         self.size = 0
@@ -75,7 +88,7 @@ class PerfSamples(RingSamples):
 
     @property
     def record_bytes(self) -> tuple[int, ...]:
-        """Sizes of records seen waiting, one a look at most; empty where these were too few."""
+        """Sizes of records seen, one a look at most; empty where these were too few."""
         return tuple(self._records) if len(self._records) >= ENOUGH_RECORDS else ()
 
     def trace(self) -> Trace:
@@ -90,15 +103,32 @@ class PerfSamples(RingSamples):
         )
 
 
-def opened(pid: int, map_id: int) -> Iterator[PerfSamples]:
+def opened(pid: int, map_id: int) -> tuple[PerfSamples, ...]:
     """Samplers of all CPUs' rings of a process, under the name of one of its perf event arrays.
 
     Raises:
-        BpfError: This kernel shows no perf buffers (before 5.8, or without BTF).
+        BpfError: This kernel shows no perf buffers (before 5.8, or without BTF), or these are read in
+            overwrite mode: their readers leave no trace.
     """
     shared = PerfPositions(PerfWatch(pid))
-    name = map_info(map_id).name.decode(errors="replace")
-    found = [PerfSamples(name, map_id, shared, ring) for ring in shared.look(0.0).values() if ring.size]
-    if not found:
+    try:
+        name = map_info(map_id).name.decode(errors="replace")
+        rings = _followed(shared.look(time.monotonic()).values())
+    except BaseException:
         shared.close()
-    yield from found
+        raise
+    if not rings:
+        shared.close()
+    return tuple(PerfSamples(name, map_id, shared, ring) for ring in rings)
+
+
+def _followed(rings: Iterable[PerfRing]) -> list[PerfRing]:
+    """Those whose reader can be followed.
+
+    Raises:
+        BpfError: They are read in overwrite mode.
+    """
+    found = [ring for ring in rings if ring.size]
+    if any(ring.head - ring.tail > ring.size for ring in found):
+        raise BpfError("it is read in overwrite mode", fix="the agent's own counts tell what it loses")
+    return found

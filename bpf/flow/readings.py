@@ -31,7 +31,7 @@ class RingSeen:
     """One ring over one window: its traces, more than one when the agent replaced it.
 
     Attributes:
-        record_bytes: Sizes, header included, of records that were seen waiting; empty when none was.
+        record_bytes: Sizes, header included, of records that were seen there; empty when none was.
     """
 
     name: str
@@ -103,10 +103,10 @@ class Record:
 
 
 def record_of(seen: Seen) -> Record:
-    """The record size: as seen waiting, the profile's, bytes over the agent's own count, else unknown."""
-    if waiting := [size for ring in seen.rings for size in ring.record_bytes]:
-        fixed, source = min(waiting) == max(waiting), f"mean of {len(waiting)} records seen waiting"
-        return Record(sum(waiting) / len(waiting), fixed, source)
+    """The record size: as seen there, the profile's, bytes over the agent's own count, else unknown."""
+    if sizes := [size for ring in seen.rings for size in ring.record_bytes]:
+        fixed, source = min(sizes) == max(sizes), f"mean of {len(sizes)} records seen in the buffer"
+        return Record(sum(sizes) / len(sizes), fixed, source)
     if seen.payload_bytes:
         return Record(float(record_in_ring(seen.payload_bytes)), True, "the profile's fixed record size")
     accepted = sum(ring.moved()[0] for ring in seen.rings)

@@ -100,7 +100,7 @@ class Rings:
         if map_id is None:
             return ()
         try:
-            return tuple(perf_rings.opened(self._target.pid, map_id))
+            return perf_rings.opened(self._target.pid, map_id)
         except RunbookError as error:
             self.notes.append(
                 f"map {map_id} is a perf event array: its losses are counted, by the agent or the kernel; "

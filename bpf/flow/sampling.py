@@ -50,7 +50,7 @@ class RingSamples:
 
     @property
     def record_bytes(self) -> tuple[int, ...]:
-        """Sizes of records that were seen waiting; of a ring buffer only positions are looked at."""
+        """Sizes of records that were seen; of a ring buffer only positions are looked at."""
         return ()
 
     @property

@@ -25,25 +25,38 @@ struct ring {
 	u32 fd, cpu;
 	u64 size, head, tail;
 	s64 lost; /* -1: this kernel keeps no count */
-	u64 next; /* bytes of the record that is read next, header included; 0: none waits */
+	u64 next; /* bytes of a record that lies there, header included; 0: none came since the last look */
 };
+
+/* Where a record began at the last look: the reader's position. It is there until the ring has turned. */
+struct begin {
+	u64 event, tail;
+};
+
+#define RINGS 1024 /* by descriptor */
+struct begin begins[RINGS] SEC(".data.begins"); /* not in .bss: perf_fops is written there as a whole */
 
 struct header { /* perf_event_header */
 	u32 type;
 	unsigned short misc, size;
 };
 
-/* The size of the record at the tail. A header is never cut by the end of a page. */
+/* The size of the first record since the last look, read or not. A header is never cut by the end of a page. */
 static __always_inline u64 next_record(struct perf_buffer *rb, const struct ring *ring)
 {
-	u64 pages = BPF_CORE_READ(rb, nr_pages), bytes, at;
+	u64 pages = BPF_CORE_READ(rb, nr_pages), bytes, at = ring->tail;
+	struct begin *begin = &begins[ring->fd % RINGS];
 	struct header header = {};
 	void **place, *page = 0;
 
-	if (!pages || ring->head == ring->tail)
+	if (begin->event == ring->event && ring->head - begin->tail <= ring->size)
+		at = begin->tail;
+	begin->event = ring->event;
+	begin->tail = ring->tail;
+	if (!pages || ring->head == at)
 		return 0;
 	bytes = ring->size / pages;
-	at = ring->tail & (ring->size - 1);
+	at &= ring->size - 1;
 	place = __builtin_preserve_access_index(&rb->data_pages[0]);
 	bpf_probe_read_kernel(&page, sizeof(page), place + at / bytes);
 	if (!page || bpf_probe_read_kernel(&header, sizeof(header), page + at % bytes))

@@ -34,7 +34,7 @@ class PerfRing(msgspec.Struct, frozen=True, kw_only=True):
         head, tail: Producer and consumer position, bytes since it was made. A reader in overwrite
             mode never moves the tail.
         lost: Records dropped for want of room since it was made; None before kernel 6.0.
-        next_bytes: Size of the record that is read next, header included; 0 when none waits.
+        next_bytes: Size of the first record since the last look, header included; 0 when none came.
     """
 
     fd: int

@@ -158,8 +158,8 @@ def test_a_ring_of_large_records_is_full_when_the_next_one_does_not_fit():
     assert flow.number("full_share") > 0.5
 
 
-def test_the_records_of_a_perf_buffer_are_as_large_as_those_that_waited():
-    """Nobody counts what a perf buffer took: records that waited there turn bytes into events."""
+def test_the_records_of_a_perf_buffer_are_as_large_as_those_that_were_seen():
+    """Nobody counts what a perf buffer took: records that were seen there turn bytes into events."""
     trace = CALM[0]
     ring = RingSeen("events, CPU 1", 1, (trace,), record_bytes=(328, 328, 328))
     flow = evidence(Seen(rings=(ring,)))
