@@ -243,8 +243,9 @@ def test_a_toml_value_is_set_and_taken_back(data, tree, newline, after, head):
         reject()
     assert restored == content
     assert tomllib.loads(between.decode().removeprefix("\ufeff")) == with_value(tree, path, after)
-    kept = [line for line in content.splitlines() if line.lstrip().startswith(b"#")]
-    assert kept == [line for line in between.splitlines() if line.lstrip().startswith(b"#")]
+    kept = [line for line in text.splitlines() if line.lstrip().startswith("#")]
+    now = between.decode().removeprefix("\ufeff")
+    assert kept == [line for line in now.splitlines() if line.lstrip().startswith("#")]
 
 
 # ── anything at all ─────────────────────────────────────────────────────────────
