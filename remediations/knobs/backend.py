@@ -15,7 +15,7 @@ from typing import Literal, Protocol, cast, runtime_checkable
 import msgspec
 
 from engine.contracts import Clock, KnobBackend
-from engine.errors import ChangeFailed, UnknownName
+from engine.errors import ChangedSince, ChangeFailed, UnknownName
 from engine.values import Change, Knob, KnobValue, Setting, Target
 
 State = Literal["before", "after", "other"]
@@ -37,6 +37,14 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 
     reload: bool
     note: str = ""
+
+
+def changed_since(what: object, now: str, change: Change) -> ChangedSince:
+    """The refusal to touch a limit that somebody else has set; ``what``: the place that it stands in."""
+    return ChangedSince(
+        f"{what} is {now}; expected {change.before_text} or {change.after_text}. Left as it is",
+        fix=f"if nobody meant it, set it back by hand to {change.before_text}",
+    )
 
 
 @runtime_checkable

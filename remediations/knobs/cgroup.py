@@ -18,7 +18,7 @@ import msgspec
 
 from engine.errors import ChangedSince
 from engine.values import Change, Knob, KnobValue, Setting, Target
-from remediations.knobs.backend import NotChanged, Restored, State
+from remediations.knobs.backend import NotChanged, Restored, State, changed_since
 
 _V2, _QUOTA, _PERIOD = "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -181,7 +181,4 @@ def _state(quota: Quota, change: Change) -> State:
 
 def _since(directory: Path, quota: Quota, change: Change) -> ChangedSince:
     now = "no limit" if quota.cores is None else f"{quota.cores:g} cores"
-    return ChangedSince(
-        f"{_file(directory)} is {now}; expected {change.before_text} or {change.after_text}. Left as it is",
-        fix=f"if nobody meant it, set it back by hand to {change.before_text}",
-    )
+    return changed_since(_file(directory), now, change)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engine.errors import ChangedSince, ChangeFailed
 from engine.values import Change, Knob, KnobValue, Setting, Target
-from remediations.knobs.backend import NotChanged, Restored, State
+from remediations.knobs.backend import NotChanged, Restored, State, changed_since
 from remediations.knobs.memory_groups import PROC, MemoryGroup, own_group
 from remediations.knobs.units import say_bytes
 
@@ -155,7 +155,4 @@ def _must_hold(group: MemoryGroup, change: Change) -> None:
 def _since(group: MemoryGroup, change: Change) -> ChangedSince:
     limit = _limit(group)
     now = "no limit" if limit is None else say_bytes(limit)
-    return ChangedSince(
-        f"{group.file} is {now}; expected {change.before_text} or {change.after_text}. Left as it is",
-        fix=f"if nobody meant it, set it back by hand to {change.before_text}",
-    )
+    return changed_since(group.file, now, change)

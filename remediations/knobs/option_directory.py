@@ -18,8 +18,9 @@ from engine.errors import RunbookError
 from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import atomic_file, reload, text_edit, text_value
 from remediations.knobs.backend import NotChanged, Restored, State
+from remediations.knobs.plain_file import stamp
 from remediations.knobs.text_edit import Insertion, Spot
-from remediations.knobs.text_file import amount_of, stamp
+from remediations.knobs.text_file import amount_of
 
 
 class WholeForm:

@@ -18,6 +18,7 @@ from pathlib import Path
 from engine.errors import ChangedSince, ChangeFailed
 from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs.backend import NotChanged, Restored, State
+from remediations.knobs.plain_file import directory_stamp
 
 UNITS = Path("/etc/systemd/system")
 HEAD = "# Written by runbook; 'runbook undo' takes it away.\n"
@@ -54,7 +55,11 @@ class SystemdDropin:
         """The text that stands there, and whether its directory is ours to remove."""
         path = Path(change.knob.file)
         self._must_hold(change, path)
-        return {"text": change.before, "directory_is_new": not path.parent.exists(), "stamp": _stamp(path)}
+        return {
+            "text": change.before,
+            "directory_is_new": not path.parent.exists(),
+            "stamp": directory_stamp(path),
+        }
 
     def write(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> None:  # noqa: ARG002
         """Put the whole file there in one step, and have systemd read it."""
@@ -81,7 +86,7 @@ class SystemdDropin:
         match _state(change, _text(path)):
             case "other":
                 raise _since(change, path)
-            case "before" if _stamp(path) == captured["stamp"]:
+            case "before" if directory_stamp(path) == captured["stamp"]:
                 return Restored(reload=False)
             case "after" if change.before is None:
                 path.unlink()
@@ -110,15 +115,6 @@ def _text(path: Path) -> str | None:
         return path.read_text()
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _stamp(path: Path) -> str:
-    """Changes with every replacement; empty when there is no file and no directory for it."""
-    try:
-        seen = path.parent.stat()
-    except OSError:
-        return ""
-    return f"{seen.st_ino}:{seen.st_mtime_ns}"
 
 
 def _replace(path: Path, text: str) -> None:

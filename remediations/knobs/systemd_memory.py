@@ -16,7 +16,7 @@ from pathlib import Path
 
 from engine.errors import ChangedSince, ChangeFailed
 from engine.values import Change, Knob, KnobValue, Setting, Target
-from remediations.knobs.backend import NotChanged, Restored, State
+from remediations.knobs.backend import NotChanged, Restored, State, changed_since
 from remediations.knobs.memory_groups import PROC, own_group
 
 CONTROL = Path("/etc/systemd/system.control")
@@ -149,11 +149,8 @@ class SystemdMemory:
 
     def _since(self, change: Change) -> ChangedSince:
         limit = self._limit(change.knob)
-        return ChangedSince(
-            f"MemoryMax of {change.knob.path} is {'infinity' if limit is None else limit}; expected"
-            f" {change.before_text} or {change.after_text}. Left as it is",
-            fix=f"if nobody meant it, set it back by hand to {change.before_text}",
-        )
+        now = "infinity" if limit is None else str(limit)
+        return changed_since(f"MemoryMax of {change.knob.path}", now, change)
 
 
 def _text(file: Path) -> str | None:

@@ -20,6 +20,7 @@ from engine.errors import ChangedSince, ChangeFailed
 from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import atomic_file, http, systemd_unit
 from remediations.knobs.backend import NotChanged, Restored
+from remediations.knobs.plain_file import directory_stamp
 from remediations.knobs.systemd_dropin import HEAD, UNITS
 from remediations.knobs.systemd_unit import Call, Unit
 
@@ -113,7 +114,7 @@ class UnitOverride:
             "file": str(ours),
             "unit": unit.name,
             "directory_is_new": not ours.parent.exists(),
-            "stamp": _stamp(ours),
+            "stamp": directory_stamp(ours),
         }
 
     def _put(
@@ -148,7 +149,7 @@ class UnitOverride:
 
     def _back_already(self, place: Path, captured: Mapping[str, Setting]) -> Restored:
         """Nothing of ours counts; what a killed write or undo has left goes."""
-        if _stamp(place) == captured["stamp"]:
+        if directory_stamp(place) == captured["stamp"]:
             return Restored(reload=False, note=f"{place} was never written")
         atomic_file.sweep(place)
         if captured["directory_is_new"] and place.parent.is_dir() and not any(place.parent.iterdir()):
@@ -173,15 +174,6 @@ def _trouble(unit: Unit, target: Target, in_force: Callable[[], bool | None]) ->
     if target.health_url and (status := http.status("GET", target.health_url)) != 200:
         return f"is not healthy ({target.health_url}: {status or 'no answer'})"
     return "shows no sign of the new value" if in_force() is False else ""
-
-
-def _stamp(place: Path) -> str:
-    """Changes with every file that is made, replaced or taken away beside it; empty without a directory."""
-    try:
-        seen = place.parent.stat()
-    except OSError:
-        return ""
-    return f"{seen.st_ino}:{seen.st_mtime_ns}"
 
 
 def _is_environment_file(source: str) -> bool:

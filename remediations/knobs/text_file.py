@@ -18,6 +18,7 @@ from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import text_edit, units
 from remediations.knobs.atomic_file import obstacle, sweep, update
 from remediations.knobs.backend import NotChanged, Restored, State
+from remediations.knobs.plain_file import content, decoded, stamp
 from remediations.knobs.text_edit import Form
 
 
@@ -107,22 +108,16 @@ class TextFile:
         return Restored(reload=True, note=notes[0] if notes else "")
 
     def _text(self, file: Path) -> str:
-        try:
-            return self._of(file.read_bytes(), file)
-        except OSError as error:
-            raise NotChanged(
-                f"{file} can't be read: {error.strerror}", fix="check the path and its permissions"
-            ) from None
+        return self._of(content(file), file)
 
-    def _of(self, content: bytes, file: Path) -> str:
-        try:
-            return content.decode(errors="strict" if self.strict else "surrogateescape")
-        except UnicodeDecodeError as error:
-            line = content[: error.start].count(b"\n") + 1
-            raise NotChanged(f"{file}:{line}: not UTF-8", fix="save the file as UTF-8") from None
+    def _of(self, seen: bytes, file: Path) -> str:
+        return decoded(seen, file, errors=self._errors())
 
     def _bytes(self, text: str) -> bytes:
-        return text.encode(errors="strict" if self.strict else "surrogateescape")
+        return text.encode(errors=self._errors())
+
+    def _errors(self) -> str:
+        return "strict" if self.strict else "surrogateescape"
 
 
 def amount_of(value: Setting, knob: Knob) -> Setting:
@@ -132,12 +127,3 @@ def amount_of(value: Setting, knob: Knob) -> Setting:
         ValueError: It can't be read in that unit.
     """
     return None if knob.unit in ("preset", "doublings") else units.effective(value, knob.unit)
-
-
-def stamp(file: Path) -> str:
-    """Changes with every replacement and every write; empty when it is not there."""
-    try:
-        stat = file.stat()
-    except OSError:
-        return ""
-    return f"{stat.st_dev}:{stat.st_ino}:{stat.st_mtime_ns}"

@@ -13,11 +13,13 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.errors import ChangedSince, RunbookError
+from engine.errors import RunbookError
 from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import units, yaml_text
 from remediations.knobs.atomic_file import obstacle, sweep, update
 from remediations.knobs.backend import NotChanged, Restored, State
+from remediations.knobs.plain_file import content, decoded, stamp
+from remediations.knobs.text_edit import since
 from remediations.knobs.yaml_place import Gap, Key, Place, find
 
 
@@ -56,25 +58,25 @@ class YamlFile:
         blocked = obstacle(file)
         if blocked:
             raise NotChanged(blocked[0], fix=blocked[1])
-        content = _bytes(file)
-        text = _decode(content, file)
+        seen = content(file)
+        text = decoded(seen, file)
         place = find(text, _key(knob))
         captured: dict[str, Setting] = {
             "file": knob.file,
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "sha256": hashlib.sha256(seen).hexdigest(),
             "mode": file.stat().st_mode & 0o7777,
             "value": change.before,
-            "stamp": _stamp(file),
+            "stamp": stamp(file),
             "absent": isinstance(place, Gap),
         }
         if isinstance(place, Gap):
             if change.before is not None:
-                raise _since(change, "no longer there")
+                raise since(change, "no longer there")
             line, created = yaml_text.insertion(text, _key(knob), change.after)
             yaml_text.inserted(text, _key(knob), line, change.after)  # refuses now what would fail later
             return {**captured, "inserted": line, "created": created}
         if _value(place, knob) != change.before:
-            raise _since(change, f"now {place.raw!r}")
+            raise since(change, f"now {place.raw!r}")
         written = yaml_text.rewritten(place, change.after, _key(knob))
         yaml_text.replaced(text, _key(knob), written, change.after)
         return {**captured, "raw": place.raw, "line": place.line, "written": written}
@@ -83,16 +85,14 @@ class YamlFile:
         """Replace the value's text, or add its line; the rest of the file as it is at that moment."""
         knob, file = change.knob, Path(change.knob.file)
 
-        def edit(content: bytes) -> bytes:
-            text = _decode(content, file)
+        def edit(seen: bytes) -> bytes:
+            text = decoded(seen, file)
             if captured.get("absent"):
                 new = yaml_text.inserted(text, _key(knob), str(captured["inserted"]), change.after)
             else:
                 place = find(text, _key(knob))
                 if isinstance(place, Gap) or place.raw != captured["raw"]:
-                    raise _since(
-                        change, "no longer there" if isinstance(place, Gap) else f"now {place.raw!r}"
-                    )
+                    raise since(change, "no longer there" if isinstance(place, Gap) else f"now {place.raw!r}")
                 written = str(captured["written"])
                 new = yaml_text.replaced(text, _key(knob), written, change.after)
             return new.encode()
@@ -115,20 +115,20 @@ class YamlFile:
         not the file of then was put back by an undo that may not have come to its reload.
         """
         knob, file = change.knob, Path(change.knob.file)
-        if _stamp(file) == captured.get("stamp"):
+        if stamp(file) == captured.get("stamp"):
             sweep(file)
             return Restored(reload=False, note=f"{file} was never changed")
         back_already: list[str] = []
 
-        def edit(content: bytes) -> bytes:
-            text = _decode(content, file)
+        def edit(seen: bytes) -> bytes:
+            text = decoded(seen, file)
             state = _state(change, find(text, _key(knob)), captured)
             if state == "before":
                 back_already.append("it was back already; the reload was made up for")
-                return content
+                return seen
             if state == "other":
                 place = find(text, _key(knob))
-                raise _since(change, "no longer there" if isinstance(place, Gap) else f"now {place.raw!r}")
+                raise since(change, "no longer there" if isinstance(place, Gap) else f"now {place.raw!r}")
             if captured.get("absent"):
                 created = int(str(captured["created"]))
                 new = yaml_text.removed(text, _key(knob), str(captured["inserted"]), created)
@@ -154,44 +154,9 @@ def _value(place: Place, knob: Knob) -> Setting:
     return place.words if knob.unit == "text" and place.words else place.value
 
 
-def _since(change: Change, now: str) -> ChangedSince:
-    knob = change.knob
-    return ChangedSince(
-        f"{knob.file}: {knob.path} is {now}; expected {change.before_text} or {change.after_text}."
-        " Left as it is",
-        fix=f"if nobody meant it, set {knob.path} by hand (it was: {change.before_text})",
-    )
-
-
 def _key(knob: Knob) -> Key:
     return Key(knob.file, knob.path)
 
 
-def _stamp(file: Path) -> str:
-    """Changes with every replacement and every write."""
-    try:
-        stat = file.stat()
-    except OSError:
-        return ""
-    return f"{stat.st_dev}:{stat.st_ino}:{stat.st_mtime_ns}"
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise NotChanged(
-            f"{file} can't be read: {error.strerror}", fix="check the path and its permissions"
-        ) from None
-
-
 def _text(file: Path) -> str:
-    return _decode(_bytes(file), file)
-
-
-def _decode(content: bytes, file: Path) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise NotChanged(f"{file}:{line}: not UTF-8", fix="save the file as UTF-8") from None
+    return decoded(content(file), file)
