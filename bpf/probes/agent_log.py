@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from bpf.flow.sources import LogSource
+from bpf.probes.asked import named
 from bpf.system.logtail import Tail
 from bpf.system.procfs import must_live
 from engine.contracts import Window
@@ -68,8 +69,7 @@ class AgentLog:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Follow the log for one window."""
-        if target is None:
-            raise ProbeFailed("agent-log needs a target", fix="name one with --target")
+        target = named(target, self.name)
         tail = Tail(str(window.options.get("file") or target.log_file))
         try:
             if tail.problem:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from bpf.flow.sources import Page, counted
+from bpf.probes.asked import named
 from bpf.system.procfs import must_live
 from bpf.system.prometheus import Sample
 from engine.contracts import Window
@@ -69,8 +70,7 @@ class AgentMetrics:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Scrape about once a second for one window."""
-        if target is None:
-            raise ProbeFailed("agent-metrics needs a target", fix="name one with --target")
+        target = named(target, self.name)
         page = Page(str(window.options.get("url") or target.metrics_url), TIMEOUT_S)
         if not page.fetch():
             raise ProbeFailed(

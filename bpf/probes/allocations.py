@@ -27,6 +27,7 @@ from bpf.memory.growth import growth
 from bpf.memory.outstanding import Piece, Tally, Watched, since, together
 from bpf.memory.telling import known
 from bpf.probes.allocations_fields import FIELDS
+from bpf.probes.asked import named
 from bpf.stacks.address_space import AddressSpace
 from bpf.stacks.naming import Naming, by_bcc
 from bpf.system.procfs import PROC, alive, must_live
@@ -91,8 +92,7 @@ class Allocations:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Watch until the window ends or the budget is used up."""
-        if target is None:
-            raise ProbeFailed("allocations needs a target", fix="name one with --target")
+        target = named(target, self.name)
         one_in, at_most = _count(window.options, "one_in", 1), _count(window.options, "at_most", _AT_MOST)
         found = {space: one for space, one in self._found(target).items() if one.allocators}
         if not found:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bpf.libbpf import BpfError, usable
+from bpf.probes.asked import named
 from bpf.stacks import advice, folding, ticking
 from bpf.stacks.address_space import AddressSpace
 from bpf.stacks.fields import FIELDS
@@ -72,8 +73,7 @@ class CpuProfile:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Sample for one window."""
-        if target is None:
-            raise ProbeFailed("cpu-profile needs a target", fix="name one with --target")
+        target = named(target, self.name)
         hz, ask = _hz(window), self._symbolizer(window)
         programs = code_of(target.program_ids) if usable().answer == "yes" else []
         expected = int(hz * window.seconds * len(online_cpus()))

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 
 from bpf.flow.fields import FIELDS
 from bpf.library import usable
+from bpf.probes.asked import named
 from bpf.system.procfs import PERF_EVENT_ARRAY, RINGBUF, held_maps
 from engine.contracts import Window
-from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Support, Target
 
 
@@ -48,8 +48,7 @@ class EventFlow:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Watch the rings for one window."""
-        if target is None:
-            raise ProbeFailed("event-flow needs a target", fix="name one with --target")
+        target = named(target, self.name)
         from bpf.flow.watch import watch  # noqa: PLC0415 - 30 ms that a check does not need
 
         return watch(target, window)

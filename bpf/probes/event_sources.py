@@ -23,10 +23,10 @@ from bpf.objects.attach_points import Place, Places
 from bpf.objects.iterators import possible_cpus
 from bpf.objects.names import text
 from bpf.objects.ring_records import RingRecords
+from bpf.probes.asked import named
 from bpf.syscall import MapInfo, ask, map_ids_of
 from bpf.system import syscall_names
 from engine.contracts import Window
-from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Reading, Scalar, Support, Target
 
 _OBJECT = Path(__file__).with_name("event_sources.bpf.o")
@@ -157,8 +157,7 @@ class EventSources:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Count at each of the target's attach points for one window; tell of the busiest."""
-        if target is None:
-            raise ProbeFailed("event-sources needs a target", fix="name one with --target")
+        target = named(target, self.name)
         places = _places(target)
         with ExitStack() as stack:
             counters, refused = _attached(places, stack)

@@ -21,6 +21,7 @@ from bpf.memory import heap_growth, pprof
 from bpf.memory.heap_growth import Grown
 from bpf.memory.pprof import BadProfile, Profile
 from bpf.memory.telling import Readings, known, missing
+from bpf.probes.asked import named
 from bpf.probes.heap_profile_fields import FIELDS
 from bpf.system.procfs import must_live
 from engine.contracts import Window
@@ -54,8 +55,7 @@ class HeapProfile:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Take the profile at either end of the window."""
-        if target is None:
-            raise ProbeFailed("heap-profile needs a target", fix="name one with --target")
+        target = named(target, self.name)
         url = _url(target, window.options)
         clock = window.clock
         first = _taken(url)

@@ -20,11 +20,12 @@ from pathlib import Path
 from bpf.memory import glibc_heap, limits, processes, telling
 from bpf.memory.looking import Look, Place, look, maps_tell_real_use, place_of
 from bpf.memory.telling import Readings, Seen, known, missing
+from bpf.probes.asked import named
 from bpf.probes.memory_fields import FIELDS
 from bpf.system import cgroups, kmsg, oom_kills
 from bpf.system.procfs import PROC, must_live, readable
 from engine.contracts import Window
-from engine.errors import ProbeFailed, TargetGone
+from engine.errors import TargetGone
 from engine.values import Evidence, Field, Scalar, Series, Support, Target
 
 _LOOKS, _EVERY_S = 100, 0.1
@@ -55,8 +56,7 @@ class Memory:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Watch the target's memory for one window."""
-        if target is None:
-            raise ProbeFailed("memory needs a target", fix="name one with --target")
+        target = named(target, self.name)
         clock = window.clock
         place = place_of(target, self._proc)
         kills_before = limits.kills_so_far(place)

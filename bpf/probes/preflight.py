@@ -17,8 +17,8 @@ from bpf.preflight.kernel import Kernel
 from bpf.preflight.of_agent import objects_of
 from bpf.preflight.result import Finding, ObjectVerdict, worst
 from bpf.preflight.telling import Answer
+from bpf.probes.asked import named
 from engine.contracts import Window
-from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Reading, Scalar, Support, Target
 
 _NEXT = "next"
@@ -76,8 +76,7 @@ class PreflightProbe:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Judge once; does not use the window up."""
-        if target is None:
-            raise ProbeFailed("preflight needs a target", fix="name one with --target")
+        target = named(target, self.name)
         started_at = window.begin()
         words = {name: _words(window.options.get(name)) for name in self.options}
         new, old = self._kernels(words)

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
+from bpf.probes.asked import named
 from bpf.probes.process_fields import FIELDS
 from bpf.system import cgroups
 from bpf.system.procfs import PROC, alive, must_live, read_text, readable
 from bpf.system.procstat import Moment, Thread, allowed_cpus, light, moment_of
 from engine.contracts import Window
-from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Reading, Scalar, Series, Support, Target
 
 #: (epoch seconds, CPU seconds so far, resident bytes), one per look.
@@ -51,8 +51,7 @@ class ProcessProbe:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Watch the target for one window."""
-        if target is None:
-            raise ProbeFailed("process needs a target", fix="name one with --target")
+        target = named(target, self.name)
         clock, proc = window.clock, self._proc
         started_at = window.begin()
         first = moment_of(target, clock.monotonic(), proc)

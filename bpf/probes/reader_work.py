@@ -19,13 +19,13 @@ from bpf.flow.counting import Counters
 from bpf.flow.readings import Seen, Sheet, rate_readings, record_of
 from bpf.flow.rings import Rings
 from bpf.libbpf import usable
+from bpf.probes.asked import named
 from bpf.probes.reader_work_fields import FIELDS
 from bpf.stacks.spinning import ThreadWork, reader_of, spun_s
 from bpf.stacks.watcher import MOST_RINGS, Call, Watcher
 from bpf.system.procfs import PROC, alive, must_live, not_running
 from bpf.system.procstat import Thread, threads_of
 from engine.contracts import Window
-from engine.errors import ProbeFailed
 from engine.values import Cost, Evidence, Field, Reading, Scalar, Support, Target
 
 _HZ = 199
@@ -76,8 +76,7 @@ class ReaderWork:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Count for one window."""
-        if target is None:
-            raise ProbeFailed("reader-work needs a target", fix="name one with --target")
+        target = named(target, self.name)
         rings = Rings(target)
         counters = Counters(target) if rings.open and not target.record_bytes else None
         try:

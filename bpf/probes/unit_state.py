@@ -21,10 +21,10 @@ from bpf.down.crashes import crashes
 from bpf.down.fields import FIELDS
 from bpf.down.readings import Looked, readings_of, rows_of
 from bpf.down.whereabouts import Found, find, last_pid, names_of, uptime_s
+from bpf.probes.asked import named
 from bpf.system import kmsg, oom_kills
 from bpf.system.logtail import Tail
 from engine.contracts import Window
-from engine.errors import ProbeFailed
 from engine.values import Evidence, Field, Support, Target
 
 EVERY_S = 0.25
@@ -60,8 +60,7 @@ class UnitState:
 
     def collect(self, target: Target | None, window: Window) -> Evidence:
         """Look for processes through the window, and at its end at all that is left."""
-        if target is None:
-            raise ProbeFailed("unit-state needs a target", fix="name one with --target")
+        target = named(target, self.name)
         unit, notes = self._unit(target)
         unit_pid = unit.pid if unit else 0
         started_at = window.begin()
