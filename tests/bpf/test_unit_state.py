@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,9 @@ def process(tmp_path):
     def start():
         one = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)", config])
         started.append(one)
+        deadline = time.monotonic() + 10
+        while config.encode() not in Path(f"/proc/{one.pid}/cmdline").read_bytes():
+            assert time.monotonic() < deadline  # its new program is not there at once
         return one
 
     yield start
