@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from bpf.flow.source_counts import Counter
 from bpf.libbpf import BpfError, BpfObject, statistics
 from bpf.objects import attach_points
 from bpf.objects.perfbuf import PerfWatch
-from bpf.probes.event_sources import Counter, EventSources
+from bpf.probes.event_sources import EventSources
 from bpf.probes.kernel_facts import KernelFacts
 from bpf.probes.program_cost import ProgramCost
 from bpf.syscall import MapInfo, ProgramInfo, ask, program_info
