@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.journal import Journal
-from tests.faults.mortal import BEFORE, FIXED, FileAgent, Mortal, When, begin, ended, first, later
-from tests.faults.test_kill_9 import KILLED, WHENS, WRITES, check, told
+from tests.faults.mortal import FIXED, FileAgent, Mortal, When, begin, ended, first, later
+from tests.faults.test_kill_9 import KILLED, WHENS, WRITES, as_before, check, told
 
 pytestmark = pytest.mark.slow
 
@@ -46,13 +46,9 @@ def finish(directory: Path) -> None:
 
 def mended(directory: Path) -> None:
     """Nothing of either stands, nothing was done twice."""
-    agent, (_, attempts) = FileAgent(directory), told(directory)
     with Journal.open(directory) as journal:
         assert {one.state for one in journal.runs()} <= {"ended"}
-    assert agent.read() == BEFORE
-    assert {one.state for one in attempts} <= {"undone", "not-made"}
-    assert agent.writes_of("ring", 4) <= 1
-    assert agent.writes_of("poll", 5) <= 1
+    as_before(directory)
 
 
 def test_an_undisturbed_call_has_that_many_commits(tmp_path: Path) -> None:
