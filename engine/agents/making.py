@@ -9,6 +9,9 @@ Not here: which processes are agents (``engine.agents.targets``), placeholders a
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from engine.agents import knobs
 from engine.agents.matching import Held, rings
 from engine.agents.placeholders import Placeholders, option
@@ -23,6 +26,16 @@ def config_file(profile: Profile, table: ProcessTable, pid: int) -> str:
     given = option(table.argv(pid), *config.argument)
     path = given or Placeholders(table, pid, "").fill(config.otherwise)
     return knobs.absolute(path, table.cwd(pid))
+
+
+def unreadable(file: str) -> str:
+    """Why we may not read a configuration file, as a sentence; empty when we may, or none is there."""
+    try:
+        if file.startswith("/") and Path(file).exists() and not os.access(file, os.R_OK):
+            return f"{file} can't be read: no right to"
+    except OSError as error:
+        return f"{file} can't be read: {error.strerror}"
+    return ""
 
 
 def of_profile(

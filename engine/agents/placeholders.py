@@ -75,9 +75,12 @@ class Placeholders:
 
     def _config(self, path: str) -> str | None:
         """The text of a scalar by its key path; in a directory of options, of a file by its name."""
-        if Path(self._config_file).is_dir():
-            option = Path(self._config_file) / path
-            return (option.read_text(errors="replace").strip() or None) if option.is_file() else None
+        try:
+            if Path(self._config_file).is_dir():
+                option = Path(self._config_file) / path
+                return (option.read_text(errors="replace").strip() or None) if option.is_file() else None
+        except OSError:
+            return None  # it lies where we may not look
         node = self._config_root()
         for word in path.split("."):
             if isinstance(node, Mapping) and word in node.items:

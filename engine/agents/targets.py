@@ -135,6 +135,10 @@ class Finder:
                 agents[file or f"{pid}"].append(process)
         for at, processes in agents.items():
             processes.sort(key=lambda one: (not held.get(one.pid), one.started_ticks, one.pid))
+            if why := making.unreadable(at):
+                self.notes += (
+                    f"{_named(profile, processes)}: {why}; what it says is unknown (run it as root)",
+                )
             try:
                 yield making.of_profile(profile, processes, at, table, held)
             except UsageError as error:
@@ -198,6 +202,10 @@ def _elsewhere(name: str) -> FindTarget | None:
     if not colon or scheme not in parts.names("kind of target"):
         return None
     return cast(FindTarget, parts.load("kind of target", scheme))
+
+
+def _named(profile: Profile, processes: list[Process]) -> str:
+    return f"{profile.profile}:{processes[0].pid}"
 
 
 def _answers(target: Target, name: str) -> bool:

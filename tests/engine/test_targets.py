@@ -1,7 +1,12 @@
 """Which agents run here: profiles, processes and BPF owners put together."""
 
+import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -383,3 +388,47 @@ def test_without_a_way_to_start_it_nothing_is_found(lab):
     lab.maps, lab.programs, lab.links = [], [], []
     with pytest.raises(TargetNotFound):
         lab.finder().find(f"lab:{lab.root}/agent.yaml")
+
+
+# ── configurations that we may not read ─────────────────────────────────────────
+
+
+def test_an_agent_whose_directory_is_closed_to_us_does_not_hide_the_others(lab, monkeypatch):
+    """Its own text is unknown, with a note; every agent is still found."""
+    closed = f"{lab.root}/agent.yaml"
+    for name in ("is_dir", "exists"):
+        real = getattr(Path, name)
+
+        def refuse(self, *args, real=real):
+            if str(self) == closed:
+                raise PermissionError(13, "Permission denied", closed)
+            return real(self, *args)
+
+        monkeypatch.setattr(Path, name, refuse)
+    finder = lab.finder()
+    assert [one.pid for one in finder.find_all()]
+    assert f"{closed} can't be read: Permission denied" in finder.notes[-1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_as_nobody_a_closed_directory_leaves_its_options_unknown():
+    """A directory of mode 0700 that is another user's, read as that user may."""
+    closed = Path(tempfile.mkdtemp())
+    (closed / "agent.yaml").write_text("a: 1\n")
+    asked = (
+        "import os, sys\n"
+        "from engine.agents import making, placeholders\n"
+        "from engine.agents.processes import ProcessTable\n"
+        "os.setgroups([]); os.setuid(65534)\n"
+        "fill = placeholders.Placeholders(ProcessTable(), 1, sys.argv[1])\n"
+        "print(repr(fill.fill('{config.a}')), making.unreadable(sys.argv[1]))\n"
+    )
+    file = str(closed / "agent.yaml")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", asked, file], capture_output=True, text=True, check=False
+        )
+    finally:
+        shutil.rmtree(closed)
+    assert done.stdout.startswith("''"), done.stderr
+    assert f"{file} can't be read: Permission denied" in done.stdout
