@@ -71,16 +71,20 @@ def of_target(found: Iterable[Kill], target: Target, proc: Path = PROC) -> tuple
     """Those of one agent: by the pid, or by the name in the same memory cgroup.
 
     The killed process had another pid than the one that runs now. Another agent of the same kind has
-    the same name: only one in the same cgroup, or where either cgroup is not known, can be it.
+    the same name: of an agent that runs, only one in the same cgroup can be it. The line that names the
+    cgroup is older than the kill's own, so it may be overwritten first; then nothing is said.
     """
     pids = {one.pid for one in target.processes}
     names = {one.comm for one in target.processes} | {Path(target.facts.get("executable", "")).name[:15]}
     own = [groups[0].path for pid in pids if (groups := cgroups.groups(pid, "memory", proc))]
-    return tuple(kill for kill in found if kill.pid in pids or _same(kill, names - {""}, own))
+    known = names - {""}
+    return tuple(
+        kill for kill in found if (kill.pid in pids and kill.comm in known) or _same(kill, known, own)
+    )
 
 
 def _same(kill: Kill, names: set[str], own: Sequence[Path]) -> bool:
     here = any(f"{path}/".endswith(f"{kill.cgroup}/") for path in own) if kill.cgroup else False
     if here and kill.cgroup != "/":
         return True
-    return kill.comm in names and (here or not own or not kill.cgroup)
+    return kill.comm in names and (here or not own)

@@ -159,6 +159,8 @@ def test_a_kill_is_found_by_name_and_by_group_and_others_kills_are_not(tmp_path)
     assert [kill.comm for kill in by_group] == ["agent (old)"]
     (tmp_path / "1/cgroup").write_text("4:memory:/agents/b\n")
     assert not oom_kills.of_target(kills, by_name, tmp_path)  # the same name, another agent
+    lost = [kill._replace(cgroup="") for kill in kills]  # the line that names it was overwritten
+    assert not oom_kills.of_target(lost, by_name, tmp_path)
 
 
 def test_a_closed_kernel_log_is_told_apart_from_one_without_kills(tmp_path):
