@@ -18,10 +18,10 @@ from engine import text
 from engine.errors import ProbeFailed, RunbookError, TargetGone
 from engine.language import expressions
 from engine.language.model import Goal, Look
-from engine.record import Compared, GoalMeasured, ProbeMissed, Seen, StepStarted
+from engine.record import Compared, GoalMeasured, ProbeMissed, Seen, StepStarted, Told
 from engine.running.looking import Missed, Request, View, look
 from engine.running.scene import Scene
-from engine.values import Plan, Prediction
+from engine.values import Plan, Prediction, Target
 
 WINDOW_S = 10.0
 #: The reading that tells how far apart bursts are, in seconds.
@@ -90,6 +90,9 @@ def requests_of(scene: Scene, steps: Iterable[Look | Goal], wanted: Iterable[str
 def see(scene: Scene, step: str, requests: Sequence[Request], seconds: float | None = None) -> None:
     """Look with all requests in one window; what is seen replaces what was seen before.
 
+    When some could not look and the target has other processes or BPF objects by then (it was
+    reloaded), those look once more, at what it has now.
+
     Args:
         scene: The run; its evidence is updated.
         step: Id of the step, for the record.
@@ -99,12 +102,42 @@ def see(scene: Scene, step: str, requests: Sequence[Request], seconds: float | N
     Raises:
         TargetGone: The target ended while it was looked at.
     """
+    length = window_of(requests) if seconds is None else seconds
+    missed = _see(scene, step, requests, length)
+    again = [one for one in requests if one.probe.name in missed]
+    if again and not scene.tools.cancel and _changed(scene):
+        names = ", ".join(one.probe.name for one in again)
+        sentence = (
+            f"the target was reloaded while it was looked at: {names} looks once more, at what it has now"
+        )
+        scene.record(Told(at=scene.now, step=step, sentence=sentence))
+        _see(scene, step, again, length)
+
+
+def _changed(scene: Scene) -> bool:
+    """Find the target anew; whether it has other processes or BPF objects than it had."""
+    before = scene.target
+    try:
+        scene.find_again()
+    except TargetGone:
+        raise
+    except RunbookError:
+        return False  # whether it changed can't be told now; what was missed is told already
+    return before is not None and scene.target is not None and _held(before) != _held(scene.target)
+
+
+def _held(target: Target) -> tuple[object, ...]:
+    pids = {(one.pid, one.started_ticks) for one in target.processes}
+    return pids, set(target.map_ids), set(target.program_ids)
+
+
+def _see(scene: Scene, step: str, requests: Sequence[Request], length: float) -> set[str]:
+    """Look for one window; gives the names of the probes that could not, and had none in their place."""
 
     def show(_probe: str, label: str, value: float, unit: str) -> None:
         scene.tools.watcher.number(step, label, value, unit)
 
-    tools = scene.tools
-    length = window_of(requests) if seconds is None else seconds
+    tools, missed = scene.tools, set()
     view = View(scene.target, length, tools.clock, tools.cancel, show, directory=str(scene.directory))
     gone: RunbookError | None = None
     for answer in look(requests, view):
@@ -120,12 +153,15 @@ def see(scene: Scene, step: str, requests: Sequence[Request], seconds: float | N
             scene.record(event)
             scene.evidence = {k: v for k, v in scene.evidence.items() if v.probe != answer.probe}
             gone = answer.error if isinstance(answer.error, TargetGone) else gone
+            if not answer.fallback:
+                missed.add(answer.probe)
         else:
             scene.evidence[answer.short] = answer
             scene.burst_spacing_s = max(scene.burst_spacing_s, answer.number(BURST_SPACING) or 0.0)
             scene.record(Seen(at=scene.now, step=step, evidence=answer))
     if gone is not None:
         raise gone
+    return missed
 
 
 def window_of(requests: Sequence[Request]) -> float:
@@ -204,6 +240,7 @@ def _measured(scene: Scene, phase: Phase, also: Sequence[Request], seconds: floa
         step="goal",
         phase=phase,
         condition=goal.until,
+        means=scene.words(goal.means) if goal.means else "",
         holds=holds,
         values=tested.values,
         held_s=length if holds else 0.0,

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from engine.clock import Cancel
+from engine.contracts import Window
 from engine.errors import ProbeFailed, Refused, TargetGone, UnknownName
 from engine.journal import Journal
 from engine.journal.locks import hold_target
@@ -35,7 +36,7 @@ from engine.testing import (
     failing,
     rehearse,
 )
-from engine.values import Case, Decision, Plan, Support
+from engine.values import Case, Decision, Evidence, Plan, Support, Target
 from tests.engine.rehearsed import (
     GOAL,
     LOOK,
@@ -300,6 +301,30 @@ def test_a_probe_that_fails_is_recorded_and_the_run_goes_on() -> None:
 
     assert next(one.problem for one in of_type(run, ProbeMissed)) == "no /proc"
     assert run.head.outcome == "fixed"
+
+
+@pytest.mark.parametrize(("maps", "looks"), [((9,), 2), ((), 1)])
+def test_after_a_reload_in_the_window_a_probe_looks_once_more_at_the_new_objects(
+    maps: tuple[int, ...], looks: int
+) -> None:
+    """Its map went away; the target is found anew, and nothing is tried again where it has not changed."""
+    lab, seen = agent(), []
+
+    class Vanishing(FakeProbe):
+        def collect(self, target: Target | None, window: Window) -> Evidence:
+            seen.append(target.map_ids if target else ())
+            if len(seen) == 1:
+                raise ProbeFailed("map 7 vanished while it was watched", fix="look again")
+            return super().collect(target, window)
+
+    probe = Vanishing("map-fill", "maps", sees={"entries": 5})
+    look = Look(id="look", probes=("event-flow", "map-fill"))
+    now = msgspec.structs.replace(lab.target, map_ids=maps)
+    run = rehearse(runbook(look, goal=None), [*parts(lab), probe], lab, find=lambda _ref: now)
+
+    assert seen == [(), maps][:looks]
+    assert any("was reloaded" in one.sentence for one in of_type(run, Told)) == (looks == 2)
+    assert ("maps" in [one.evidence.short for one in of_type(run, Seen)]) == (looks == 2)
 
 
 def test_a_step_that_sees_nothing_fails_the_run_unless_told_otherwise() -> None:
