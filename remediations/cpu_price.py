@@ -203,7 +203,11 @@ def worth(saved: float, seen: Spent, cores: float, what: str) -> None:
 
 
 def fewer_events(seen: Spent, kept: float) -> list[Prediction]:
-    """Its own CPU and that of its programs when this share of the events is kept."""
+    """Its own CPU and that of its programs when this share of the events is kept.
+
+    How much of a program's run goes into the event itself is not measured: the programs are promised
+    to cost no more than now, and what they cost at best is told.
+    """
     rate = (seen.events or 0.0) * kept
     own = own_cpu(
         seen,
@@ -215,10 +219,10 @@ def fewer_events(seen: Spent, kept: float) -> list[Prediction]:
     if seen.bpf is None:
         return [own]
     sums = (
-        f"{rate:,.0f} of {seen.runs or 0:,.0f} runs/s still make an event; one that does not is taken to cost"
-        f" {SHORT_RUN_S * 1e9:.0f} ns"
+        f"they still run as often; {say_cores(seen.programs_at(kept))} at best, if a run without its event"
+        f" costs {SHORT_RUN_S * 1e9:.0f} ns"
     )
-    return [own, programs_cpu(seen, seen.programs_at(kept), sums)]
+    return [own, programs_cpu(seen, seen.bpf, sums, at_most=True)]
 
 
 def fewer(seen: Spent, cores: float, most: float) -> float:

@@ -109,7 +109,11 @@ class PollIntervalPlanner(KnobPlanner[Options]):
             (change(asked, after, why),),
             f"poll every {say_seconds(after_s)} instead of "
             f"{f'every {say_seconds(now_s)}' if now_s else 'all the time'}: {why}",
-            (cpu_price.own_cpu(seen, own, sums), *_fill(asked, peak * after_s), *cpu_price.no_losses(asked)),
+            (
+                cpu_price.own_cpu(seen, own, sums, at_most=True),
+                *_fill(asked, peak * after_s),
+                *cpu_price.no_losses(asked),
+            ),
             warnings=_later(after_s, lasts_s),
         )
 

@@ -92,11 +92,11 @@ class SamplingPlanner(KnobPlanner[Options]):
             nothing(f"1 in {now:g} is kept and 1 in {most:g} is allowed: no more can be left out")
         kept = now / keep
         predictions = cpu_price.fewer_events(seen, kept)
-        total = sum(one.after for one in predictions)
+        total = seen.at_rate(seen.events * kept) + seen.programs_at(kept)
         cpu_price.worth(seen.total - total, seen, asked.options.cores, f"keeping 1 in {keep}")
         why = (
             f"{seen.events:,.0f} events/s cost {cpu_price.say_cores(seen.total)}; 1 in {keep} leaves"
-            f" {seen.events * kept:,.0f} events/s and {cpu_price.say_cores(total)}"
+            f" {seen.events * kept:,.0f} events/s and, at best, {cpu_price.say_cores(total)}"
         )
         rate = Prediction(
             measure="flow.in_per_s",
