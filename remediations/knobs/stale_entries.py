@@ -24,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.agents.processes import ProcessTable
 from engine.errors import ChangedSince, ChangeFailed
 from engine.values import Change, Knob, KnobValue, Setting, Target
 from remediations.knobs import map_owners
@@ -126,9 +127,9 @@ class StaleEntries:
                     return "before"
                 return "after" if self._missing(held, captured) else "before"
         except FileNotFoundError:
-            return "before"  # the map went with its agent
+            return "before"  # the map went with its agent, or with a reload
 
-    def restore(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> Restored:  # noqa: ARG002
+    def restore(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> Restored:
         """Put back what was captured where its key is absent.
 
         Raises:
@@ -138,10 +139,10 @@ class StaleEntries:
         try:
             with table(int(str(captured["map_id"]))) as held:
                 if _boot() != captured["boot"] or held.key_size != captured["key_size"]:
-                    return _went(name)
+                    return _went(name, target)
                 put, there, left = _put_back(held, _pairs(captured))
         except FileNotFoundError:
-            return _went(name)
+            return _went(name, target)
         except OSError as error:
             raise ChangeFailed(
                 f"the entries of map {name} can't be put back: {error.strerror}",
@@ -247,8 +248,15 @@ def _opened(change: Change) -> Iterator[Table]:
         yield held
 
 
-def _went(name: str) -> Restored:
-    return Restored(reload=False, note=f"map {name} went with its agent: nothing to put back")
+def _went(name: str, target: Target) -> Restored:
+    table = ProcessTable()
+    running = [table.process(one.pid) for one in target.processes]
+    runs = any(
+        now is not None and one.started_ticks in (0, now.started_ticks)
+        for one, now in zip(target.processes, running, strict=True)
+    )
+    how = "is gone though its agent runs (a reload made a new one?)" if runs else "went with its agent"
+    return Restored(reload=False, note=f"map {name} {how}: nothing to put back")
 
 
 def _boot() -> str:
