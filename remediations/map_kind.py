@@ -109,7 +109,11 @@ def _idle(asked: Question[Options]) -> str:
     if stale:
         return f"{stale:.0%} of the entries have owners that are gone"
     if used is not None:
-        return f"only {used:.0%} of the entries were used again"
+        return (
+            f"only {used:.0%} of the entries were used again"
+            if used >= 0.005
+            else f"{'hardly any' if used else 'none'} of the entries was used again"
+        )
     return "whether its entries are needed again is unknown"
 
 

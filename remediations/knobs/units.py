@@ -95,13 +95,13 @@ def round_size(size_bytes: float, rounding: str, *, page_bytes: int = PAGE_BYTES
 
 
 def say(value: Setting, unit: str) -> str:
-    """A setting in its own unit, for people: ``256KiB``, ``1 in 10``, ``20 ms``, ``curl, sh``."""
+    """A setting in its own unit, for people: ``256KiB``, ``1 in 10`` (``none`` for all), ``20 ms``."""
     if value is None:
         return "not set"
     if isinstance(value, list):
         return ", ".join(str(item) for item in value) or "none"
     if unit == "one-in-n":
-        return f"1 in {value}"
+        return "none" if str(value) in {"1", "1.0"} else f"1 in {value}"
     if unit == "bytes" and isinstance(value, int) and not isinstance(value, bool):
         return say_bytes(value)
     if isinstance(value, (str, bool, dict)) or unit == "count":

@@ -212,7 +212,7 @@ def test_sampling_keeps_what_seventy_per_cent_of_the_reader_can_bear(case_for):
     remedy = Sampling()
     plan = remedy.plan(case_for(remedy))
     assert plan.changes[0].after == 4
-    assert plan.changes[0].before_text == "not set (default 1 in 1)"
+    assert plan.changes[0].before_text == "not set (default none)"
     assert predicted(plan, "flow.in_per_s") == 30_000
     assert predicted(plan, "flow.dropped_per_s") == 0
     assert plan.temporary

@@ -90,4 +90,5 @@ def test_people_read_whole_units():
     assert say_bytes(262144) == "256 KiB"
     assert say(None, "bytes") == "not set"
     assert say(10, "one-in-n") == "1 in 10"
+    assert say(1, "one-in-n") == say("1", "one-in-n") == "none"  # nothing is left out
     assert say(["curl", "sh"], "list") == "curl, sh"
