@@ -184,10 +184,16 @@ def check_probe(probe: Probe, evidence: Evidence) -> None:
     """What a probe gave must be what it said it could give.
 
     Raises:
-        AssertionError: A reading that it does not declare, or a missing value without a reason.
+        AssertionError: A reading or a table that it does not declare, a table given as a reading, or a
+            missing value without a reason.
     """
     unknown = set(evidence.readings) - set(probe.fields)
     _must(not unknown, f"{probe.name} gives readings it does not declare: {sorted(unknown)}")
+    is_open = getattr(probe, "open_fields", False)
+    tables = set() if is_open else set(evidence.tables) - set(probe.fields)
+    _must(not tables, f"{probe.name} gives tables it does not declare (type: rows): {sorted(tables)}")
+    rows = [name for name in evidence.readings if name in probe.fields and probe.fields[name].type == "rows"]
+    _must(not rows, f"{probe.name} gives as readings what it declares as tables: {rows}")
     silent = [name for name, one in evidence.readings.items() if one.value is None and not one.missing]
     _must(not silent, f"{probe.name} does not say why it has no {silent}")
     _must((evidence.probe, evidence.short) == (probe.name, probe.short), "evidence bears its probe's names")

@@ -33,4 +33,5 @@ FIELDS: Mapping[str, Field] = {
     "last_line": Field(help="the last line of its log", type="text"),
     "last_seen_s": Field(help="how long ago it last gave a sign of life; 0 while it runs", unit="s"),
     "pinned_programs": Field(help="BPF programs of it that are still pinned, and work without it"),
+    "last_lines": Field(help="the last lines of its log", type="rows"),
 }

@@ -62,4 +62,6 @@ FIELDS: dict[str, Field] = {
     "soonest_id": _number("its id"),
     "soonest_growth_per_s": _number("entries it grew by", "entries/s"),
     "soonest_full_in_s": _number("time until it is full; ten years when none grows", "s"),
+    "maps": Field(help="one row per map of the target, the fullest first", type="rows"),
+    "stale": Field(help="some of the entries whose owner is gone", type="rows"),
 }

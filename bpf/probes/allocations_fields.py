@@ -59,4 +59,7 @@ FIELDS: dict[str, Field] = {
     "probe_hits_per_s": Field(help="probe hits, 1 to 7 µs of the target each", unit="1/s"),
     "not_followed": Field(help="allocations that found no room in our table, so are in no figure"),
     "unresolved_share": Field(help="share of the bytes not freed whose site has no name", unit="share"),
+    "sites": Field(
+        help="one row per place that allocated: its stack and what is not freed of it", type="rows"
+    ),
 }

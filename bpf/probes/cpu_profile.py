@@ -149,7 +149,7 @@ class CpuProfile:
         absent = {
             name: Reading(unit=field.unit, missing=ticking.missing(name))
             for name, field in FIELDS.items()
-            if name not in readings
+            if name not in readings and field.type != "rows"
         }
         problem = error.problem.splitlines()[0]
         return Evidence(

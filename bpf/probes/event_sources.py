@@ -53,6 +53,9 @@ class EventSources:
         "ring_pid": Field(help="its pid"),
         "ring_share": Field(help="its share of the records in the ring", unit="share"),
         "record_bytes": Field(help="mean size of a record in the ring, header included", unit="bytes"),
+        "processes": Field(help="one row per process, the one with the most events first", type="rows"),
+        "syscalls": Field(help="one row per system call", type="rows"),
+        "points": Field(help="one row per attach point", type="rows"),
     }
     options: Mapping[str, str] = {}
     needs_target = True

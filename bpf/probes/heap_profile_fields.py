@@ -31,4 +31,5 @@ FIELDS: dict[str, Field] = {
     "top_site_share": Field(help="its share of the growth, of the live heap when nothing grew", unit="share"),
     "sample_bytes": Field(help="one allocation in so many bytes is sampled by the agent", unit="bytes"),
     "format": Field(help="what the page gave: pprof or text", type="text"),
+    "sites": Field(help="one row per place that allocated: its stack, live bytes and growth", type="rows"),
 }

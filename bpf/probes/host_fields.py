@@ -66,4 +66,7 @@ FIELDS: dict[str, Field] = {
     **{name: _text(f"whether the kernel was built with CONFIG_{option}") for name, option in OPTIONS.items()},
     **{name: _text(f"whether this kernel lets us use a {kind}: tried") for name, kind in TRIED.items()},
     "attach_missing": _text("those of the option attach_to that this kernel lacks"),
+    "attach": Field(
+        help="one row per place of the option attach_to, and whether the kernel has it", type="rows"
+    ),
 }

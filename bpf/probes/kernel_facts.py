@@ -66,6 +66,7 @@ class KernelFacts:
         "cpus": Field(help="CPUs online"),
         "possible_cpus": Field(help="CPUs that per-CPU maps have room for"),
         "config_source": _text("where the kernel's build configuration can be read"),
+        "kinds": Field(help="one row per kind of program, map or help: the answer, and why", type="rows"),
     }
     options: Mapping[str, str] = {}
     needs_target = False

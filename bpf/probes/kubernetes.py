@@ -63,6 +63,8 @@ class Kubernetes:
         "forbidden": _text("what of it the namespace's Pod Security level forbids; none"),
         "on_this_host": _text("yes: one of its processes runs here"),
         **kubernetes_state.FIELDS,
+        "needs": Field(help="one row per right that it needs, and whether it is given", type="rows"),
+        "pods": Field(help="one row per pod", type="rows"),
     }
     options: Mapping[str, str] = {
         "programs": "types of the programs that it loads (kprobe, tracing, xdp …), where nothing else tells",

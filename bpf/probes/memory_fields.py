@@ -104,4 +104,5 @@ FIELDS: dict[str, Field] = {
     "oom_last_pid": Field(help="its pid"),
     "oom_last_rss_bytes": Field(help="its anonymous memory when it was killed", unit="bytes"),
     "oom_last_ago_s": Field(help="how long ago that was", unit="s"),
+    "maps": Field(help="one row per BPF map of the target, with its memory", type="rows"),
 }

@@ -52,6 +52,7 @@ class PreflightProbe:
         "config_changed": _text("these options, before and after"),
         "first_failure": _text("the first thing that fails, with the reason"),
         "advice": _text("the way out of it"),
+        "config": Field(help="one row per build option that differs", type="rows"),
     }
     options: Mapping[str, str] = {
         "objects": "BPF objects, or executables that carry them; else the profile's, else the agent's own",

@@ -62,6 +62,7 @@ class ProgramCost:
         "recursion_misses_per_s": Field(
             help="runs left out since the program was already running", unit="1/s"
         ),
+        "programs": Field(help="one row per BPF program, with what it took", type="rows"),
     }
     options: Mapping[str, str] = {}
     needs_target = False

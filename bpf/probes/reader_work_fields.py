@@ -19,4 +19,6 @@ FIELDS: dict[str, Field] = {
     "spin_share": Field(help="share of its CPU spent so", unit="share"),
     "spinning_thread": Field(help="the thread that asks without a pause", type="text"),
     "cpu_cores": Field(help="CPU of all its threads", unit="cores"),
+    "syscalls": Field(help="one row per system call, the most frequent first", type="rows"),
+    "threads": Field(help="one row per thread, the busiest first", type="rows"),
 }

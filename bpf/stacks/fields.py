@@ -25,4 +25,9 @@ FIELDS: dict[str, Field] = {
     ),
     "lost_share": Field(help="share of the samples that found no room", unit="share"),
     "source": Field(help="which rung served", type="text"),
+    "functions": Field(
+        help="one row per function: its own share and its share with what it called", type="rows"
+    ),
+    "threads": Field(help="one row per thread, with its share", type="rows"),
+    "stacks": Field(help="one row per call stack, folded, with its samples", type="rows"),
 }
