@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from engine import record
 from engine.record import Event, Run
 from engine.rehearsals.steps import own_id
@@ -21,6 +23,23 @@ class Turn(NamedTuple):
     step: str
     plan: Plan
     ends: str
+
+
+def until_its_end(run: Run) -> Run:
+    """The run as it ended, without what was done to its changes afterwards (an undo, a lease's end)."""
+    ends = [place for place, event in enumerate(run.events) if isinstance(event, record.Ended)]
+    if not ends:
+        return run
+    moment = run.events[ends[-1]].at
+    called = tuple(_until(moment, one) for one in run.called)
+    return msgspec.structs.replace(run, events=run.events[: ends[-1] + 1], called=called)
+
+
+def _until(moment: float, run: Run) -> Run:
+    """A called run as it was when its caller ended."""
+    events = tuple(event for event in run.events if event.at <= moment)
+    called = tuple(_until(moment, one) for one in run.called)
+    return msgspec.structs.replace(run, events=events, called=called)
 
 
 def taken(run: Run) -> set[str]:

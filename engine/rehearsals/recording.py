@@ -31,13 +31,14 @@ Document = dict[str, Any]
 
 
 def of_run(run: Run, runbook: Runbook, *, thin: bool = True) -> Document:
-    """The case of a past run.
+    """The case of a past run, as it stood at its end: what was taken back later is not of it.
 
     Args:
         run: It must have ended.
         runbook: The document that it ran.
         thin: Fewer samples, no secrets, no names of others; else all as it was.
     """
+    run = happened.until_its_end(run)
     events = list(_flat(run))
     seen = [event.evidence for event in events if isinstance(event, record.Seen)]
     target = next((event.target for event in events if isinstance(event, record.TargetFound)), None)
@@ -202,10 +203,22 @@ def written(sight: Sight, base: Sight | None) -> Document:
             told[name] = list(rows)
     for name, each in sight.series.items():
         if each != old.series.get(name):
-            told[name] = {"unit": each.unit, "times": list(each.times), "values": list(each.values)}
+            line = {"unit": each.unit, "times": list(each.times), "values": list(each.values)}
+            shared = any(name in one for one in (sight.readings, sight.tables, old.readings, old.tables))
+            told[name] = {**_beside(told, name), "series": line} if shared else line
     if sight.notes and sight.notes != old.notes:
         told["notes"] = list(sight.notes)
     return told
+
+
+def _beside(told: Document, name: str) -> Document:
+    """What is told already under a name that a series has as well, so that both stand there."""
+    if name not in told:
+        return {}
+    value = told[name]
+    if isinstance(value, dict):
+        return value
+    return {"rows": value} if isinstance(value, list) else {"value": value}
 
 
 def _reading(one: Reading) -> object:

@@ -17,6 +17,7 @@ from engine.language import loader
 from engine.language.loader import LoadedRunbook
 from engine.record import Run
 from engine.rehearsals import cases, recording, suite
+from engine.rehearsals.cases import LoadedCase
 from engine.rehearsals.coverage import coverage
 from engine.rehearsals.live import see
 from engine.rehearsals.play import play
@@ -52,12 +53,24 @@ def of_past(run: Run, catalog: Catalog, runbook: str = "") -> Suite:
 
 
 def case_of_run(run: Run, catalog: Catalog, *, schema: str = "") -> str:
-    """A past run as a case, thinned, for keeping."""
+    """A past run as a case, thinned, for keeping.
+
+    Raises:
+        UsageError: The run has not ended, or what it saw leads to another end when it is played again.
+    """
     _must_have_ended(run)
     with tempfile.TemporaryDirectory(prefix="runbook-replay-") as directory:
         path = _runbook_now(run, "", Path(directory))
         document = recording.of_run(run, _as_it_ran(run).document)
-        return _tried(document, Path("case.yaml"), catalog, path, schema)
+        case, again = _played(document, Path("case.yaml"), catalog, path)
+        if again.head.outcome != run.head.outcome:
+            ended, now = run.head.outcome, again.head
+            raise UsageError(
+                f"run {run.head.id} ended {ended}, and what it saw, played again, ends {now.outcome}"
+                f" ({now.sentence}): a case of it would be untrue",
+                fix=f"see what differs: runbook test --replay {run.head.id}",
+            )
+        return _written(document, case, again, schema)
 
 
 def case_of_target(  # noqa: PLR0913 - two of them are for the text alone
@@ -90,15 +103,21 @@ def case_of_target(  # noqa: PLR0913 - two of them are for the text alone
         map(thinner.evidence, seen.evidence),
     )
     document["before"] |= {probe: {"fails": thinner.text(why)} for probe, why in seen.missed.items()}
-    return _tried(document, Path("case.yaml"), catalog, loaded.path, schema)
+    return _written(document, *_played(document, Path("case.yaml"), catalog, loaded.path), schema)
 
 
-def _tried(document: recording.Document, path: Path, catalog: Catalog, runbook: Path, schema: str) -> str:
-    """A case whose expectations are what comes of it."""
+def _played(
+    document: recording.Document, path: Path, catalog: Catalog, runbook: Path
+) -> tuple[LoadedCase, Run]:
+    """A case, and what comes of it."""
     case = cases.parse(text_of(document).encode(), path, catalog, runbook=runbook)
-    run = play(case, catalog).run
-    document["expect"] = recording.expected(run, case.runbook.document)
-    return text_of(document, comment=_JUDGE + _READ, schema=schema)
+    return case, play(case, catalog).run
+
+
+def _written(document: recording.Document, case: LoadedCase, run: Run, schema: str) -> str:
+    """A case whose expectations are what came of it."""
+    told = {**document, "expect": recording.expected(run, case.runbook.document)}
+    return text_of(told, comment=_JUDGE + _READ, schema=schema)
 
 
 def _must_have_ended(run: Run) -> None:

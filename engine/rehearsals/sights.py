@@ -99,12 +99,8 @@ class SightReader:
         if not isinstance(tree, dict):
             self._wrong(path, f"expected readings of {probe.name} by name, found {_say(tree)}")
             return Sight()
-        for word in ("fails", "gone"):
-            if word in tree and word not in probe.fields:
-                if len(tree) > 1:
-                    self._wrong(f"{path}.{word}", f"{word!r} stands alone: such a look gives no readings")
-                why = str(tree[word] or "the case says so")
-                return Sight(fails=why) if word == "fails" else Sight(gone=why)
+        if (nothing := self._nothing(tree, path, probe)) is not None:
+            return nothing
         readings: dict[str, Reading] = {}
         tables: dict[str, tuple[dict[str, Scalar], ...]] = {}
         series: dict[str, Series] = {}
@@ -115,17 +111,29 @@ class SightReader:
                 notes = tuple(str(one) for one in value)
             elif isinstance(value, list):
                 tables[name] = self._table(value, at)
-            elif isinstance(value, dict) and isinstance(
-                value.get("rows"), list
-            ):  # a table of a reading's name
-                tables[name] = self._table(value["rows"], f"{at}.rows")
-                rest = {key: one for key, one in value.items() if key != "rows"}
-                readings[name] = self._reading(name, rest, at, probe)
+            elif isinstance(value, dict) and _several(value):  # a reading, a table and a series of one name
+                if isinstance(value.get("rows"), list):
+                    tables[name] = self._table(value["rows"], f"{at}.rows")
+                if isinstance(value.get("series"), dict):
+                    series[name] = self._series(name, value["series"], f"{at}.series")
+                rest = {key: one for key, one in value.items() if key not in {"rows", "series"}}
+                if rest or name not in series:
+                    readings[name] = self._reading(name, rest, at, probe)
             elif isinstance(value, dict) and "times" in value:
                 series[name] = self._series(name, value, at)
             else:
                 readings[name] = self._reading(name, value, at, probe)
         return Sight(readings=readings, tables=tables, series=series, notes=notes)
+
+    def _nothing(self, tree: Mapping[str, Any], path: str, probe: Probe) -> Sight | None:
+        """A look that gives no readings; None of one that does."""
+        word = next((one for one in ("fails", "gone") if one in tree and one not in probe.fields), "")
+        if not word:
+            return None
+        if len(tree) > 1:
+            self._wrong(f"{path}.{word}", f"{word!r} stands alone: such a look gives no readings")
+        why = str(tree[word] or "the case says so")
+        return Sight(fails=why) if word == "fails" else Sight(gone=why)
 
     def _reading(self, name: str, value: object, path: str, probe: Probe) -> Reading:
         field = probe.fields.get(name)
@@ -135,7 +143,9 @@ class SightReader:
             self._wrong(path, f"{probe.name} gives no {name!r} ({known})")
         long: Mapping[str, Any] = value if isinstance(value, dict) else {"value": value}
         for key in long.keys() - _LONG:
-            self._wrong(f"{path}.{key}", f"a reading has no {key!r} (value, unit, source, missing, rows)")
+            self._wrong(
+                f"{path}.{key}", f"a reading has no {key!r} (value, unit, source, missing, rows, series)"
+            )
         given = long.get("value")
         if isinstance(given, list | dict):
             self._wrong(path, f"a reading is one value, found {_say(given)}")
@@ -181,8 +191,15 @@ class SightReader:
         self._complaints.add(self._source.place(path), what)
 
 
+def _several(value: Mapping[str, Any]) -> bool:
+    """Whether more than a reading is told under one name."""
+    return isinstance(value.get("rows"), list) or isinstance(value.get("series"), dict)
+
+
 def _fits(value: object, kind: str) -> bool:
-    """Whether a value is of a field's type."""
+    """Whether a value is of a field's type; one value is never a table."""
+    if kind == "rows":
+        return False
     if kind == "number":
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, bool if kind == "bool" else str)

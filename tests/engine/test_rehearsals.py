@@ -14,11 +14,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from engine import cli
+from engine import cli, record
 from engine.catalog import installed
 from engine.errors import DocumentError, RunbookError, UsageError
 from engine.language import documents, loader
-from engine.rehearsals import cases, expectations, finding, recording, replay, skeleton, suite
+from engine.rehearsals import (
+    cases,
+    expectations,
+    finding,
+    happened,
+    recording,
+    replay,
+    skeleton,
+    stage,
+    suite,
+)
 from engine.rehearsals.coverage import coverage
 from engine.rehearsals.play import play
 from engine.rehearsals.thinning import Thinner
@@ -490,6 +500,66 @@ def test_a_run_becomes_a_case_that_expects_what_it_did():
     assert again.head.outcome == done.head.outcome
     assert 'ring-buffer-size: "256KiB"' in text
     assert 'to: "2MiB"' in text
+
+
+@pytest.mark.parametrize("read", [5, None])
+def test_a_series_of_a_readings_name_is_kept_beside_it(read, verbs):
+    """As map-fill's `entries`; and of a table's name, as `maps` of memory."""
+    line = "series: {times: [0, 1], values: [4, 5], unit: entries}"
+    known = "missing: no access" if read is None else f"value: {read}"
+    case = parse(
+        SWITCHED.replace(
+            "flow: {rings: [", f"flow: {{samples: {{{known}, {line}}}, rings: {{{line}, rows: ["
+        ).replace("bytes: 1}]}", "bytes: 1}]}}"),
+        verbs / "both.yaml",
+    )
+    done = play(case, installed()).run
+    document = recording.of_run(done, case.runbook.document)
+    again = cases.parse(text_of(document).encode(), verbs / "again.yaml", installed()).looks[stage.BEFORE]
+
+    for seen in (case.looks[stage.BEFORE]["event-flow"][0], again["event-flow"][0]):
+        assert seen.readings["samples"].value == read
+        assert {name: (one.times, one.values) for name, one in seen.series.items()} == dict.fromkeys(
+            ("samples", "rings"), ((0, 1), (4, 5))
+        )
+        assert [row["name"] for row in seen.tables["rings"]] == ["big", "small"]
+        assert "rings" not in seen.readings
+
+
+def _undone(done):
+    """The same run, taken back after its end."""
+    attempt = next(one.attempt for one in done.events if isinstance(one, record.Applied))
+    later = done.head.ended_at + 60
+    back = (
+        record.Resumed(at=later, by="anna", doing="undo"),
+        record.Settled(at=later + 1, attempt=attempt, state="undone", because="taken back by anna"),
+    )
+    return msgspec.structs.replace(done, events=done.events + back)
+
+
+def test_a_run_that_was_undone_later_is_as_it_ended():
+    """The undo was not the run's."""
+    _, done = run(BURST)
+    undone = _undone(done)
+
+    assert [one.result for one in replay.of_past(undone, installed()).results] == ["ok"]
+    assert "ends: kept" in replay.case_of_run(undone, installed())
+
+
+def test_a_called_run_that_was_undone_later_is_as_it_ended():
+    """The same of the runs that it called."""
+    _, done = run(BURST)
+    caller = msgspec.structs.replace(done, called=(_undone(done),))
+    assert happened.until_its_end(caller).called == (done,)
+
+
+def test_no_case_is_recorded_that_would_end_otherwise():
+    """Its title would tell one outcome, its expectation another."""
+    _, done = run(BURST)
+    other = msgspec.structs.replace(done, head=msgspec.structs.replace(done.head, outcome="unfixed"))
+    with pytest.raises(UsageError, match=r"ended unfixed, and .* ends fixed .* would be untrue") as refused:
+        replay.case_of_run(other, installed())
+    assert f"--replay {done.head.id}" in refused.value.fix
 
 
 def test_commands_and_answers_of_a_run_are_recorded(verbs):
