@@ -16,6 +16,11 @@ from engine.language import loader
 
 app = new_app()
 
+#: Kind of document → the key that names it; a case names its runbook too.
+_NAMED = {"case": "case: …", "runbook": "runbook: …", "profile": "profile: …", "policy": "policy: 1"}
+#: Directory, or ``policy`` for a file of that name → the kind of document that lies there.
+_PLACES = {"policy": "policy", "policies": "policy", "agents": "profile", "rehearsals": "case"}
+
 
 def known_runbooks(incomplete: str) -> list[str]:
     """Names for the shell's completion."""
@@ -93,12 +98,38 @@ def _complaints(name: str) -> list[str]:
     """All that is wrong with one document, whichever kind it is."""
     try:
         path = loader.find(name)
-        kinds = re.findall(rb"^(case|runbook|profile|policy):", loader.read_bytes(path), re.MULTILINE)
-        return _judge(path, "case" if b"case" in kinds else kinds[0].decode() if kinds else "")
+        kind, why = _kind(path, loader.read_bytes(path))
+    except RunbookError as error:
+        return [f"{error.problem} ({error.fix})"]
+    taken = f"{name}: warning: taken for a {kind} by its {why}: write `{_NAMED[kind]}` at its top to say so"
+    return [*_found(path, kind), *([taken] if why else [])]
+
+
+def _found(path: Path, kind: str) -> list[str]:
+    """All that is wrong with a document of this kind."""
+    try:
+        return _judge(path, kind)
     except DocumentError as error:
         return list(error.complaints)
     except RunbookError as error:
         return [f"{error.problem} ({error.fix})"]
+
+
+def _kind(path: Path, raw: bytes) -> tuple[str, str]:
+    """Which kind of document a file is, and by what it was told where the key that names it is missing."""
+    from engine.language.schema import keys  # noqa: PLC0415
+
+    there = {key.decode() for key in re.findall(rb"^([a-z_-]+):", raw, re.MULTILINE)}
+    named = [kind for kind in _NAMED if kind in there]
+    if named == ["runbook"] and "expect" in there:
+        return "case", "keys"
+    if named:
+        return named[0], ""
+    by_place = _PLACES.get("policy" if path.stem == "policy" else path.absolute().parent.name)
+    if by_place:
+        return by_place, "place"
+    fits = {kind: len(there & keys(kind)) for kind in ("runbook", "profile", "policy", "case")}
+    return max(fits, key=lambda kind: fits[kind]), "keys"
 
 
 def _judge(path: Path, kind: str) -> list[str]:

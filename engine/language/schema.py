@@ -55,6 +55,13 @@ def schema(kind: str) -> dict[str, Any]:
     return {"$schema": _DRAFT, **whole, "title": kind.capitalize(), "$defs": parts}
 
 
+def keys(kind: str) -> frozenset[str]:
+    """The keys that a document of this kind may have at its top."""
+    module, name = _KINDS[kind]
+    cls = getattr(importlib.import_module(module), name)
+    return frozenset(info.encode_name for info in msgspec.structs.fields(cls))
+
+
 def as_json(schema: dict[str, Any]) -> bytes:
     """A schema as it lies beside the documents."""
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine import catalog
+from engine import catalog, cli
 from engine.errors import DocumentError
 from engine.guarding.commands import why_not
 from engine.guarding.policy import Command
@@ -274,3 +274,31 @@ def test_a_command_that_the_policy_does_not_allow_is_a_warning(tmp_path):
     found = check.check(loaded, PARTS, allows=lambda argv, reads: why_not((), argv, reads=reads))
     assert [(one.level, "lists no command" in one.what) for one in found] == [("warning", True)]
     assert not check.check(loaded, PARTS, allows=lambda argv, reads: why_not(listed, argv, reads=reads))
+
+
+# ── which kind of document ──────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "code", "kind"),
+    [
+        ("mine.yaml", "risk: {low: auto}\nyes: [low]\n", 0, "policy by its keys"),
+        ("policy.yaml", "risc: {}\n", 2, "policy by its place"),
+        ("policies/a.yaml", "{}\n", 0, "policy by its place"),
+        ("agents/a.yaml", "summary: x\n", 2, "profile by its place"),
+        ("a.yaml", "summary: x\nsteps: []\n", 2, "runbook by its keys"),
+        ("b.yaml", "runbook: process\nexpect: {outcome: healthy}\n", 2, "case by its keys"),
+    ],
+)
+def test_a_document_that_does_not_name_its_kind_is_told_by_place_and_keys(
+    file, text, code, kind, tmp_path, capsys
+):
+    """And what it was taken for is said."""
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+    assert cli.main(["check", str(path)]) == code
+    said = capsys.readouterr().err
+    assert f"warning: taken for a {kind}" in said
+    assert ("'runbook' is missing" in said) == kind.startswith("runbook")
