@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from engine import catalog, reports, units
+from engine import catalog, reports, text, units
 from engine.commands.printing import Folded, Json, emit, new_app, pairs
 from engine.commands.run import Pid, Target
 from engine.commands.seen import tell
@@ -15,6 +15,8 @@ from engine.reports import folded
 from engine.terminal.glance import Glance, glance
 
 app = new_app()
+#: The longest look: all that a probe sees in it is kept in memory, and nothing is told before its end.
+LONGEST_S = 3600.0
 
 
 def _known_probes(incomplete: str) -> list[str]:
@@ -40,12 +42,24 @@ def look(  # noqa: PLR0913, PLR0917 - each is an option
     window = units.seconds(seconds)
     if window <= 0:
         raise UsageError("a look of no time sees nothing", fix="write for example: --for 10s")
+    if window > LONGEST_S:
+        raise UsageError(
+            f"a look of {text.span(window)} is too long: one hour is the most",
+            fix="--for 1h; to follow an agent for longer: runbook exporter",
+        )
     wanted = Glance(probe=probe, target=target, pid=pid, seconds=window, options=pairs(options or ()))
     seen = glance(wanted, quiet=as_json)
+    problem: UsageError | None = None
+    if stacks is not None:  # before anything is printed: whoever reads may close the pipe
+        try:
+            folded.write(seen, stacks)
+        except UsageError as error:
+            problem = error
     if as_json:
         emit(seen)
     else:
         tell(seen)
+    if problem is not None:
+        raise problem
     if stacks is not None:
-        folded.write(seen, stacks)
         typer.echo(f"stacks: {stacks}", err=as_json)

@@ -43,9 +43,11 @@ def tell(seen: Evidence) -> None:
             _tell_table(name, rows)
     for note in seen.notes:
         typer.echo(f"note: {text.plain(note)}")
-    samples = sum(len(series.times) for series in seen.series.values())
+    taken = seen.number("samples")
+    samples = int(taken) if taken is not None else sum(len(series.times) for series in seen.series.values())
     spent = text.span(seen.cost.cpu_s)
-    typer.echo(f"cost: {spent} CPU in {text.span(seen.ended_at - seen.started_at)}, {samples:,} samples")
+    counted = f", {samples:,} samples" if samples else ""
+    typer.echo(f"cost: {spent} CPU in {text.span(seen.ended_at - seen.started_at)}{counted}")
 
 
 def _tell_table(name: str, rows: tuple[dict[str, Scalar], ...]) -> None:

@@ -38,8 +38,12 @@ def targets(
             {"targets": found, "notes": finder.notes, **(_explained(finder, found, name) if explain else {})}
         )
         return
-    head = ("name", "profile", "pids", "comm", "programs", "maps", "rings", "fill")
-    table(head, (row(target, finder.inventory) for target in found)) if found else typer.echo(_NONE)
+    head: tuple[str, ...] = ("name", "profile", "pids", "comm", "programs", "maps", "rings", "fill")
+    rows = [row(target, finder.inventory) for target in found]
+    if len({target.name for target in found if target.processes}) < sum(bool(one.processes) for one in found):
+        head = (*head, "config")  # what tells agents of one name apart
+        rows = [[*cells, target.config_file or "-"] for cells, target in zip(rows, found, strict=True)]
+    table(head, rows) if found else typer.echo(_NONE)
     if explain:
         _tell(finder, found, name)
     for note in finder.notes:

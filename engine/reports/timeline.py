@@ -36,6 +36,53 @@ HEADLINES: dict[str, tuple[tuple[str, str], ...]] = {
         ("lockdown", "lockdown"),
         ("programs", "programs of the agent"),
     ),
+    "maps": (("name", "map"), ("fill_share", "fill"), ("growth_per_s", "growth"), ("stale_share", "stale")),
+    "memory": (
+        ("anon_bytes", "private"),
+        ("slope_bytes_per_s", "growth"),
+        ("map_bytes", "maps"),
+        ("lasts_s", "lasts"),
+        ("limit_bytes", "limit"),
+    ),
+    "alloc": (
+        ("allocated_bytes_per_s", "allocated"),
+        ("outstanding_bytes_per_s", "not freed"),
+        ("top_site", "most by"),
+        ("top_site_share", "share"),
+    ),
+    "heap": (("inuse_bytes", "in use"), ("top_site", "most by"), ("top_site_share", "share")),
+    "work": (
+        ("events_per_s", "events"),
+        ("cpu_us_per_event", "CPU an event"),
+        ("spin_cores", "spinning"),
+        ("empty_share", "waits for nothing"),
+    ),
+    "profile": (
+        ("top_function", "most in"),
+        ("top_function_share", "share"),
+        ("kernel_share", "in the kernel"),
+        ("bpf_share", "in BPF"),
+    ),
+    "unit": (
+        ("running", "running"),
+        ("uptime_s", "for"),
+        ("exit_signal", "signal"),
+        ("exit_code", "exit code"),
+        ("restarts", "restarts"),
+    ),
+    "objects": (("programs", "programs"), ("attached", "attached"), ("maps", "maps"), ("map_bytes", "of")),
+    "klog": (
+        ("errors", "errors"),
+        ("kills", "killed for memory"),
+        ("last_kill_age_s", "last kill before"),
+        ("last_error_age_s", "last error before"),
+    ),
+    "log": (
+        ("recent_errors", "errors lately"),
+        ("errors_per_s", "errors now"),
+        ("dropped_per_s", "lost"),
+        ("lines_per_s", "lines"),
+    ),
     "loads": (("failures", "failed"), ("last_errno", "with"), ("last_program", "last"), ("lost", "not seen")),
 }
 _AT_MOST = 4

@@ -2,13 +2,17 @@
 
 import re
 
+import msgspec
+import pytest
+
 from engine.agents import answers
 from engine.catalog import installed
-from engine.commands import explained, seen, targets
+from engine.commands import explained, look, seen, targets
+from engine.errors import UsageError
 from engine.evidence import unknown
 from engine.reports import story
-from engine.reports.timeline import headline
-from engine.values import Evidence, Inventory, Knob, Reading, Target
+from engine.reports.timeline import HEADLINES, headline
+from engine.values import Evidence, Inventory, Knob, Process, Reading, Target
 from tests.samples import runs
 
 NO_RING = "no ring buffer whose positions can be seen"
@@ -89,3 +93,94 @@ def test_a_knob_with_a_live_door_shows_what_is_in_force_there(capsys, tmp_path):
     target = Target(name="lab", ref="lab", knobs={"sampling": knob})
     explained.tell_target(target, answers.ask(target, None, None, installed()))
     assert re.search(r"sampling +1, live: unknown", capsys.readouterr().out)
+
+
+def test_every_headline_is_a_reading_of_its_probe():
+    """A name that is misspelt would show nothing, for ever."""
+    parts = installed()
+    fields = {}
+    for name in parts.names("probe"):
+        probe = parts.probe(name)
+        fields.setdefault(probe.short, set()).update(probe.fields)
+    wrong = {
+        f"{short}.{name}"
+        for short, wanted in HEADLINES.items()
+        for name, _ in wanted
+        if name not in fields[short]
+    }
+    assert not wrong
+
+
+def test_the_headline_of_a_map_is_which_one_and_how_full():
+    """Not the first four fields, whatever they are."""
+    maps = Evidence(
+        probe="map-fill", short="maps", target="", started_at=0, ended_at=1,
+        readings={
+            "id": Reading(value=7), "name": Reading(value="cache"), "type": Reading(value="hash"),
+            "fill_share": Reading(value=0.97, unit="share"),
+            "growth_per_s": Reading(value=12.0, unit="entries/s"),
+            "stale_share": Reading(value=0.9, unit="share"),
+        },
+    )  # fmt: skip
+    assert headline(maps) == "map cache · fill 97 % · growth 12/s · stale 90 %"
+
+
+def test_samples_that_were_taken_are_counted_and_none_is_not_told(capsys):
+    """Zero samples beside thousands is untrue."""
+    seen.tell(evidence(samples=Reading(value=4_321)))
+    assert "4,321 samples" in capsys.readouterr().out
+    seen.tell(evidence())
+    assert "samples" not in capsys.readouterr().out
+
+
+def test_agents_of_one_name_are_told_apart_by_their_configuration(capsys, monkeypatch):
+    """Rows that differ only in a pid tell nobody which is which."""
+
+    class Two:
+        inventory, notes = None, ()
+
+        def find_all(self):
+            made = [
+                Target(name="lab", ref=f"lab:{file}", config_file=file, processes=(Process(pid=pid),))
+                for pid, file in ((1, "/a/agent.yaml"), (2, "/b/agent.yaml"))
+            ]
+            return made[: self.many]
+
+        def stopped(self, running):
+            return ()
+
+    for Two.many, shown in ((2, True), (1, False)):
+        monkeypatch.setattr(targets.finding, "on_this_host", Two)
+        targets.targets(name="", explain=False, as_json=False)
+        told = capsys.readouterr().out
+        assert ("/a/agent.yaml" in told) == shown
+        assert ("CONFIG" in told) == shown
+
+
+def test_a_look_lasts_an_hour_at_most():
+    """Nothing would be told for a day."""
+    with pytest.raises(UsageError, match="one hour is the most"):
+        look.look("process", seconds="99999s")
+
+
+def test_the_file_of_stacks_is_there_before_anything_is_printed(monkeypatch, tmp_path):
+    """``| head`` closes the pipe."""
+    row = {"folded": "main;work", "samples": 9}
+    stacks = msgspec.structs.replace(evidence(), tables={"stacks": (row,)})
+    monkeypatch.setattr(look, "glance", lambda *_words, **_more: stacks)
+
+    def closed(_seen):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(look, "tell", closed)
+    with pytest.raises(BrokenPipeError):
+        look.look("cpu-profile", seconds="1s", stacks=tmp_path / "a.folded")
+    assert (tmp_path / "a.folded").read_text() == "main;work 9\n"
+
+
+def test_without_stacks_the_readings_are_told_before_the_error(monkeypatch, capsys, tmp_path):
+    """What was seen is not thrown away."""
+    monkeypatch.setattr(look, "glance", lambda *_words, **_more: blind())
+    with pytest.raises(UsageError, match="gave no stacks"):
+        look.look("event-flow", seconds="1s", stacks=tmp_path / "a.folded")
+    assert "flow.dropped_per_s" in capsys.readouterr().out
