@@ -9,7 +9,7 @@ Not here: the numbers (``engine.metering.gathering``); the format, which is ``pr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunbookError
@@ -18,6 +18,7 @@ from engine.values import Family, Target
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import CollectorRegistry
@@ -90,12 +91,30 @@ def serve(gatherer: Gatherer, address: str, port: int) -> WSGIServer:
     Raises:
         RunbookError: The address can't be listened on.
     """
-    from prometheus_client import start_http_server  # noqa: PLC0415
+    from prometheus_client import make_wsgi_app, start_http_server  # noqa: PLC0415
 
+    made = registry(gatherer)
     try:
-        server, _ = start_http_server(port, address, registry(gatherer))
+        server, _ = start_http_server(port, address, made)
     except (OSError, OverflowError) as error:
         raise RunbookError(
             f"can't listen on {address}:{port}: {error}", fix="another one: --listen 127.0.0.1:9437"
         ) from error
+    server.set_app(_only_metrics(make_wsgi_app(made)))
     return server
+
+
+def _only_metrics(page: WSGIApplication) -> WSGIApplication:
+    """The metrics at ``/metrics``, a link to them at ``/``, and nothing elsewhere."""
+
+    def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO") or "/"
+        if path == "/metrics":
+            return page(environ, start)
+        if path == "/":
+            start("200 OK", [("Content-Type", "text/html; charset=utf-8")])
+            return [b'<a href="/metrics">metrics of the eBPF agents of this host</a>\n']
+        start("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"not here: /metrics\n"]
+
+    return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -163,3 +164,24 @@ def test_keys_do_what_the_last_line_says(keys, view):
     for key in keys:
         now = pressed(now, key, made)
     assert now == view
+
+
+def test_only_metrics_are_served() -> None:
+    """Another path is no page of metrics; the root has a link to them."""
+    gatherer = Gatherer(FakeFinder(), [FakeMeter(ENTRIES)], FakeClock())  # type: ignore[arg-type]
+    server = exposition.serve(gatherer, "127.0.0.1", 0)
+    try:
+        answers = {}
+        for path in ("/metrics", "/", "/other"):
+            asked = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+            asked.request("GET", path)
+            answer = asked.getresponse()
+            answers[path] = (answer.status, answer.read().decode())
+            asked.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [status for status, _ in answers.values()] == [200, 200, 404]
+    assert "bpf_map_entries{" in answers["/metrics"][1]
+    assert 'href="/metrics"' in answers["/"][1]
+    assert "bpf_map_entries" not in answers["/other"][1]
