@@ -8,9 +8,12 @@ Not here: journald; what a line means beyond the profile's patterns and the word
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from bpf.flow.sources import LogSource
 from bpf.probes.asked import named
@@ -23,6 +26,11 @@ from engine.values import Evidence, Field, Reading, Support, Target
 LOOK_EVERY_S = 0.5
 #: Lines that tell of an error, in the words and level marks that agents use.
 ERROR = re.compile(r"(?i)\b(error|err|fatal|panic|crit|critical|fail|failed|failure)\b")
+#: A date and a time as logs write them, near the beginning of a line, and the zone.
+TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,]\d+)?(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
+_HEAD = 120
+#: A line may be written, by a clock of seconds, just before the start that the kernel knows.
+_SLACK_S = 1.5
 #: A line is kept up to this length, and so many of the newest.
 LINE_LENGTH = 500
 TAIL_LINES = 40
@@ -42,7 +50,7 @@ class AgentLog:
         "last_line": Field(help="the newest line", type="text"),
         "last_error": Field(help="the newest line that speaks of an error", type="text"),
         "recent_errors": Field(
-            help="lines that speak of an error among the last before the window and in it"
+            help="lines that speak of an error among the last before the window, from its start on, and in it"
         ),
         "recent_error": Field(help="the newest of them", type="text"),
         "tail": Field(help="the newest lines; of an agent that does not run, the last it wrote", type="text"),
@@ -82,10 +90,15 @@ class AgentLog:
 class Told:
     """What the lines of a window told."""
 
-    def __init__(self, sources: Mapping[str, LogSource], before: Sequence[str] = ()) -> None:
+    def __init__(
+        self, sources: Mapping[str, LogSource], before: Sequence[str] = (), started_at: float = 0.0
+    ) -> None:
         self._sources = sources
-        earlier = [line for line in before if ERROR.search(line)]
-        self._earlier, self._earlier_error = len(earlier), (earlier or [""])[-1][:LINE_LENGTH]
+        dated = list(since(before, started_at))
+        earlier = [(line, known) for line, known in dated if ERROR.search(line)]
+        line, known = (earlier or [("", True)])[-1]
+        doubt = "" if known or not started_at or not line else " (may be older than its start)"
+        self._earlier, self._earlier_error = len(earlier), line[:LINE_LENGTH] + doubt
         self._first = {counts: source.read() for counts, source in sources.items()}
         self.lines, self.errors = 0, 0
         self.last, self.last_error = "", ""
@@ -104,7 +117,7 @@ class Told:
 
     @property
     def recent_errors(self) -> int:
-        """Of the window and of the lines just before it."""
+        """Of the window and of the lines just before it, from the agent's start on where they bear times."""
         return self._earlier + self.errors
 
     @property
@@ -122,6 +135,37 @@ class Told:
         return now - before if now >= before else now
 
 
+def since(lines: Sequence[str], started_at: float) -> Iterator[tuple[str, bool]]:
+    """The lines that were not written before a moment, each with whether its time is known.
+
+    A line without a time is of the time of the line before it; where that has none either, it is kept.
+    """
+    at: float | None = None
+    for line in lines:
+        at = latest if (latest := written_at(line)) is not None else at
+        if at is None or at + _SLACK_S >= started_at:
+            yield line, at is not None
+
+
+def written_at(line: str) -> float | None:
+    """When a line was written by its own words, epoch seconds; the later reading where no zone is named."""
+    found = TIME.search(line[:_HEAD])
+    if found is None:
+        return None
+    try:
+        told = datetime.fromisoformat(f"{found[1]} {found[2]}{(found[3] or '').replace('Z', '+00:00')}")
+        return max(told.timestamp(), (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _started_at(target: Target) -> float:
+    """When its main process started, epoch seconds; 0 when it does not run or that is not known."""
+    ticks = target.processes[0].started_ticks if target.processes else 0
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted + ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
+
+
 def _follow(target: Target, tail: Tail, window: Window) -> Evidence:
     told = Told(
         {
@@ -130,6 +174,7 @@ def _follow(target: Target, tail: Tail, window: Window) -> Evidence:
             if counter.source == "log"
         },
         tail.before(),
+        _started_at(target),
     )
     if not target.processes:
         told.tail.extend(line[:LINE_LENGTH] for line in tail.before())

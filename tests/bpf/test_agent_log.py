@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import pytest
+
 from bpf.flow.sources import LogSource
-from bpf.probes.agent_log import AgentLog, Told, readings_of
+from bpf.probes.agent_log import AgentLog, Told, readings_of, written_at
 from bpf.system.logtail import Tail
 from engine.testing import check_probe
 from engine.values import Counter, Evidence, Target
@@ -79,3 +83,41 @@ def test_a_log_that_is_missing_is_said_with_the_way_out(tmp_path):
     assert support.answer == "no"
     assert "no.log" in support.why
     assert support.fix
+
+
+def test_errors_from_before_the_agents_start_are_not_recent():
+    """What an earlier process told is past; a line without a time is of the time of the one before it."""
+    before = [
+        "2026-11-22T10:00:00Z error: map is full",
+        "  failed at line 3",
+        "2026-11-22T12:00:05.123Z ERROR cannot send",
+    ]
+    start = datetime(2026, 11, 22, 12, 0, tzinfo=UTC).timestamp()
+    told = Told({}, before, start)
+    assert told.recent_errors == 1
+    assert told.recent_error == "2026-11-22T12:00:05.123Z ERROR cannot send"
+    assert Told({}, before).recent_errors == 3  # of an agent that does not run all count
+    assert Told({}, before[:2], start).recent_errors == 0
+
+
+def test_errors_without_a_time_are_kept_and_said_to_be_of_unknown_age():
+    """Nothing is hidden that may matter."""
+    told = Told({}, ["error: map is full"], 1_000_000.0)
+    assert told.recent_errors == 1
+    assert told.recent_error == "error: map is full (may be older than its start)"
+    told.take(["error: now"])
+    assert told.recent_error == "error: now"
+
+
+@pytest.mark.parametrize(
+    ("line", "at"),
+    [
+        ("1970-01-01T00:00:10+00:00 x", 10),
+        ('{"ts":"1970-01-01T01:00:10.5+0100"}', 10),
+        ("1970-01-01 99:00:00 x", None),
+        ("no time", None),
+    ],
+)
+def test_times_of_log_lines(line, at):
+    """As most agents write them."""
+    assert written_at(line) == at
