@@ -136,7 +136,28 @@ def tools(wish: Wish, watcher: Watcher | None = None) -> Iterator[Tools]:
             watcher=watcher or Silent(),
             yes=wish.yes,
             by=wish.by or host.operator(),
+            policy_file=str(wish.policy.absolute()) if wish.policy else "",
+            policy_hash=policy.fingerprint(wish.policy) if wish.policy else "",
         )
+
+
+def policy_of(run: str, state: Path | None) -> Path | None:
+    """The policy file that a run was started with; None for the machine's own.
+
+    Raises:
+        Refused: The file has been changed since, or is not there any more.
+    """
+    with Journal.open(state, write=False) as journal:
+        head = journal.run(run).head
+    if not head.policy:
+        return None
+    path = Path(head.policy)
+    if policy.fingerprint(path) != head.policy_hash:
+        raise Refused(
+            f"run {head.id} was started under the policy {path}, which has been changed since or is gone",
+            fix=f"runbook resume {head.id} --policy FILE names the one to go on under",
+        )
+    return path
 
 
 def find_target(

@@ -52,6 +52,8 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
         by: ``root (sudo: anna)``, or the alert that asked.
         called_by: Id of the run that called it; empty for one that somebody started. The id of a
             called run is its caller's, a full stop and a number.
+        policy: The policy file that whoever started it named; empty where the machine's own rules.
+        policy_hash: SHA-256 of its text.
         signal: 1, 2 or 15 when interrupted by it; the exit code is then 128 + signal.
         pid, boot_id: Of the engine that works or worked on it; for display only.
     """
@@ -73,6 +75,8 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str = ""
     by: str = ""
     called_by: str = ""
+    policy: str = ""
+    policy_hash: str = ""
     host: str = ""
     kernel: str = ""
     engine: str = ""
@@ -134,12 +138,14 @@ class GoalMeasured(_Event, frozen=True, kw_only=True, tag="goal-measured"):
 
     Attributes:
         phase: ``before`` any change, ``after`` a change, ``hold`` while held, ``end``.
+        means: The condition in the runbook's own words; empty where it has none.
         values: The measured names in the condition and their values.
         held_s: For how long it has held so far, of ``hold_s`` wanted.
     """
 
     phase: Literal["before", "after", "hold", "end"]
     condition: str
+    means: str = ""
     holds: bool | None
     values: dict[str, Scalar] = {}
     held_s: float = 0.0

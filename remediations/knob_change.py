@@ -67,7 +67,7 @@ class KnobChange:
         if not elsewhere and not _runs(target):
             raise TargetGone(
                 f"{target.name} (pid {target.pid}) has ended; nothing was changed",
-                fix="start it, then run again",
+                fix=f"runbook run agent-down --target {target.name}, then run this again",
             )
         hand.write(change, target, captured)
         self._take_effect(hand, change, change.after, target)

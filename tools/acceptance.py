@@ -80,7 +80,7 @@ EXPECTED: dict[str, dict[str, Expected]] = {
         "map-cardinality": of("key-cardinality", "fixed", ripens_s=15, window="4s", hold="4s"),
     },
     "agent-down": {
-        "down-oom": of("oom-killed", "fixed", hold="5s"),
+        "down-oom": of("oom-killed", "mitigated", hold="5s"),
         "down-crash-loop": of("crash-loop", "unfixed", hold="5s"),
         "down-crashed": of("crashed", "fixed", hold="5s"),
         "down-stopped": of("stopped-by-human", "refused", hold="5s"),

@@ -66,7 +66,7 @@ def must_live(target: Target, proc: Path = PROC) -> None:
         pids = ", ".join(str(process.pid) for process in target.processes)
         raise TargetGone(
             f"{target.name} ended while it was looked at (pid {pids})",
-            fix="see why it ended (its log, journalctl, dmesg), start it, and run this again",
+            fix=f"find out why and start it: runbook run agent-down --target {target.name}",
         )
 
 

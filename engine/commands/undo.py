@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from engine import text
 from engine.commands.printing import Json, State, emit, new_app, pairs
 from engine.commands.record import RunId
-from engine.launch import Wish, tools, watch_leases
+from engine.launch import Wish, policy_of, tools, watch_leases
 from engine.record import Settled
 from engine.reports import json as machine
 from engine.running import leases as temporary
@@ -21,7 +22,7 @@ app = new_app()
 
 
 @app.command(epilog="Example: runbook resume last")
-def resume(
+def resume(  # noqa: PLR0913, PLR0917 - each is an option
     run: RunId = "last",
     answer: Annotated[
         list[str] | None,
@@ -30,11 +31,16 @@ def resume(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Answer yes where the policy lets --yes answer.")
     ] = False,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", help="A policy file in place of the one it was started with."),
+    ] = None,
     as_json: Json = False,
     state: State = None,
 ) -> None:
     """Finish a run that was interrupted, or that waits for an answer."""
-    with tools(Wish(runbook="", yes=yes, state=state), live.watcher(quiet=as_json)) as everything:
+    wish = Wish(runbook="", yes=yes, policy=policy or policy_of(run, state), state=state)
+    with tools(wish, live.watcher(quiet=as_json)) as everything:
         done = later.resume(run, everything, pairs(answer or ()))
     if as_json:
         emit(machine.document(done))

@@ -11,6 +11,7 @@ Not here: the rules (``engine.guarding.rules``), how YAML is read (``engine.lang
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable
@@ -230,6 +231,14 @@ def load(path: Path | None = None) -> Policy:
     if complaints:
         raise DocumentError(complaints, fix=f"correct {place}; nothing was done")
     return policy
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a policy file; empty when it can't be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _wrong(policy: Policy) -> Iterable[tuple[str, str]]:

@@ -91,6 +91,7 @@ class Goal(_Part, frozen=True, kw_only=True):
         hold: For how long it must hold without a break before the run is called fixed.
         timeout: The longest that holding it may take.
         explain: Look and decide even when it holds at once: why things are as they are.
+        means: The condition in words for people, such as `no event is lost`.
     """
 
     probes: Names = field(name="look")
@@ -99,6 +100,7 @@ class Goal(_Part, frozen=True, kw_only=True):
     hold: Seconds = 0.0
     timeout: Seconds | None = None
     explain: bool = False
+    means: Words = ""
 
 
 class Retry(_Part, frozen=True, kw_only=True):

@@ -123,12 +123,11 @@ def typed(asked: Asked, given: Mapping[str, str]) -> dict[str, Setting]:
     ]
     values: dict[str, Setting] = {}
     for name, spec in asked.answers.items():
-        text: Setting = given.get(name, "")
-        if spec.type == "bool" and isinstance(text, str) and text.strip().lower() in _TRUTH:
-            values[name] = spec.default if text == "" and spec.default is not None else _TRUTH[text.lower()]
+        said = given.get(name, "").strip()
+        if spec.type == "bool" and said.lower() in _TRUTH:
+            values[name] = spec.default if said == "" and spec.default is not None else _TRUTH[said.lower()]
             continue
-        if text == "" and spec.default is not None:
-            text = spec.default
+        text: Setting = spec.default if said == "" and spec.default is not None else said
         if text == "":
             wrong.append(f"answer {name!r} is missing (a {spec.type} is wanted)")
             continue

@@ -238,7 +238,7 @@ class Hand:
             return Plan(remediation=self.name, reason=f"{self._title}: it is in force already")
         argv = self._commands.argv
         change = Change(
-            knob=Knob(name=BACKEND, backend=BACKEND, path=argv[0]),
+            knob=Knob(name=BACKEND, backend=BACKEND, path=argv[0], unit="list"),
             before="not run",
             after=list(argv),
             before_text="not run",

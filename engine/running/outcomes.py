@@ -8,15 +8,17 @@ Not here: measuring (``engine.running.goal``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from engine.errors import Interrupted
-from engine.record import Outcome
+from engine.record import Outcome, Returned
 from engine.running.scene import Scene
-from engine.text import measure, span
+from engine.text import measure, span, typed, unit_of
 from engine.values import Scalar
 
 End = tuple[Outcome, str]
+#: A called run that ended so has left its trouble to people.
+_BAD = frozenset({"unfixed", "refused", "failed", "waiting"})
 
 
 def stop_if_asked(scene: Scene) -> None:
@@ -32,20 +34,30 @@ def conclude(scene: Scene) -> End:
     if scene.tools.cancel:
         return "interrupted", interrupted(scene)
     if scene.head.dry_run and not _holds(scene):
-        return "rehearsed", _rehearsed(scene)
+        return _rehearsed(scene)
     standing = [(step.remediation, turned) for step, turned in scene.turned if turned.stands]
     names = _listed(name for name, _ in standing)
     if scene.runbook.goal is None:
         return _without_goal(scene, names)
     if _holds(scene):
         return _holding(scene, names, any(turned.result == "leased" for _, turned in standing))
-    return _held_back(scene) or ("unfixed", _unfixed(scene, names))
+    return _waiting(scene, names) or _held_back(scene) or ("unfixed", _unfixed(scene, names))
 
 
 def _without_goal(scene: Scene, names: str) -> End:
-    """Nothing is measured at the end: what was called, else what was changed, is the outcome."""
-    if scene.returned is not None:
-        return scene.returned.outcome, f"{scene.returned.runbook}: {scene.returned.sentence}"
+    """Nothing is measured at the end: what waits, what was called, what was changed is the outcome."""
+    if waits := _waiting(scene, names):
+        return waits
+    called = scene.returned
+    if called is not None:
+        if called.outcome == "healthy" and (held := _held_back(scene)):
+            return held
+        own = _listed(
+            step.remediation for step, turned in scene.turned if turned.stands and _own(step.id, scene)
+        )
+        changed = f" Changed as well: {own}." if own else ""
+        outcome: Outcome = "mitigated" if own and called.outcome == "healthy" else called.outcome
+        return outcome, f"{called.runbook}: {called.sentence}{changed}"
     if not names:
         return _held_back(scene) or ("healthy", "Every step was carried out; nothing was changed.")
     return "mitigated", f"Changed {names}; the runbook has no goal that would measure whether it helped."
@@ -88,7 +100,13 @@ def _holds(scene: Scene) -> bool:
 
 def _holding(scene: Scene, names: str, leased: bool) -> End:
     goal = scene.goal
-    seen = f"{goal.condition}, held for {span(goal.held_s)}" if goal else ""
+    seen = f"{goal.means or goal.condition}, held for {span(goal.held_s)}" if goal else ""
+    bad = [one for one in _last_returns(scene) if one.outcome in _BAD]
+    if bad:
+        left = " ".join(f"{one.runbook} ended as {one.outcome}: {one.sentence}" for one in bad)
+        if names:
+            return "mitigated", f"Mitigated for now by {names}: {seen}. Yet {left}"
+        return "unfixed", f"The goal holds: {seen}. Yet {left}"
     if not names:
         why = "nothing that was tried is in force" if scene.touched else "nothing was changed"
         return "healthy", f"The goal holds: {seen}; {why}.{_explained(scene)}"
@@ -103,26 +121,55 @@ def _explained(scene: Scene) -> str:
     return f" {said[-1]}" if said else ""
 
 
+def _last_returns(scene: Scene) -> Iterable[Returned]:
+    """How each call ended last."""
+    return {one.step: one for one in scene.returns.values()}.values()
+
+
+def _own(step: str, scene: Scene) -> bool:
+    """Whether a change is of the run itself, not of one that it called."""
+    return not step.startswith(f"{scene.head.id}.")
+
+
+def _waiting(scene: Scene, names: str) -> End | None:
+    """A change waits for a yes: whatever else came of the run, that question is open."""
+    waits = [(step, turned) for step, turned in scene.turned if turned.result == "waiting"]
+    if not waits:
+        return None
+    step, turned = waits[0]
+    others = _listed(one.remediation for one, _ in waits if one.remediation != step.remediation)
+    parts = [f"{step.remediation} needs a yes: {turned.because}."]
+    if others:
+        parts.append(f"So do {others}.")
+    if names:
+        parts.append(f"In force because it helped: {names}.")
+    parts += [f"{one.runbook} ended as {one.outcome}: {one.sentence}" for one in _last_returns(scene)]
+    return "waiting", f"{' '.join(parts)}{_cause(scene)}"
+
+
 def _held_back(scene: Scene) -> End | None:
-    """Waiting or refused: when a change was held back and none was tried."""
-    held = [(step, turned) for step, turned in scene.turned if turned.result in {"waiting", "refused"}]
+    """Refused: when a change was held back and none was tried."""
+    held = [(step, turned) for step, turned in scene.turned if turned.result == "refused"]
     if not held or any(turned.result in {"kept", "leased", "undone", "failed"} for _, turned in scene.turned):
         return None
-    waiting = [(step, turned) for step, turned in held if turned.result == "waiting"]
-    step, turned = (waiting or held)[0]
-    if waiting:
-        return "waiting", f"{step.remediation} needs a yes: {turned.because}.{_cause(scene)}"
+    step, turned = held[0]
     return "refused", f"{step.remediation} was held back: {turned.because}.{_cause(scene)}"
 
 
 def _unfixed(scene: Scene, names: str) -> str:
+    """The cause first, then how far off the goal is, then what was done."""
     goal = scene.goal
     if goal is None or goal.holds is None:
         state = "Whether the goal holds could not be measured"
     else:
-        state = f"The goal does not hold: {goal.condition}{_values(goal.values)}"
+        known = {
+            name: value
+            for name, value in goal.values.items()
+            if not (goal.means and name.startswith("inputs."))
+        }
+        state = f"The goal does not hold: {goal.means or goal.condition}{_values(known, scene)}"
     undone = _listed(step.remediation for step, turned in scene.turned if turned.result == "undone")
-    parts = [f"{state}.{_cause(scene)}"]
+    parts = [f"{_cause(scene)} {state}.".strip()]
     if undone:
         parts.append(f"Tried and undone: {undone}.")
     if names:
@@ -130,8 +177,15 @@ def _unfixed(scene: Scene, names: str) -> str:
     if scene.returned is not None:
         parts.append(f"{scene.returned.runbook} ended as {scene.returned.outcome}.")
     if not undone and not names:
-        parts.append(f"Nothing was changed{_reasons(scene)}.")
+        parts.append("Nothing was changed.")
+    idle = _listed(step.remediation for step, turned in scene.turned if turned.result in _IDLE)
+    if idle:
+        parts.append(f"Not made (the report says why): {idle}.")
     return " ".join(parts)
+
+
+#: Results of change steps with which nothing was written.
+_IDLE = frozenset({"nothing", "blocked", "refused"})
 
 
 def _reasons(scene: Scene) -> str:
@@ -144,13 +198,17 @@ def _reasons(scene: Scene) -> str:
     return f" ({'; '.join(reasons)})" if reasons else ""
 
 
-def _rehearsed(scene: Scene) -> str:
-    if scene.returned is not None and not scene.turned:
-        return f"{scene.returned.runbook}: {scene.returned.sentence}"
+def _rehearsed(scene: Scene) -> End:
+    called = scene.returned
+    if called is not None and not scene.turned:
+        outcome: Outcome = "refused" if called.outcome == "refused" else "rehearsed"
+        return outcome, f"{called.runbook}: {called.sentence}"
     would = _listed(step.remediation for step, turned in scene.turned if turned.result == "would")
     if would:
-        return f"Rehearsed: would change {would}; nothing was changed.{_cause(scene)}"
-    return f"Rehearsed: there is nothing it would change{_reasons(scene)}.{_cause(scene)}"
+        return "rehearsed", f"Rehearsed: would change {would}; nothing was changed.{_cause(scene)}"
+    if held := _held_back(scene):
+        return held
+    return "rehearsed", f"Rehearsed: there is nothing it would change{_reasons(scene)}.{_cause(scene)}"
 
 
 def _cause(scene: Scene) -> str:
@@ -160,9 +218,19 @@ def _cause(scene: Scene) -> str:
     return ""
 
 
-def _values(values: dict[str, Scalar]) -> str:
-    shown = ", ".join(f"{name} is {measure(value)}" for name, value in values.items())
+def _values(values: Mapping[str, Scalar], scene: Scene) -> str:
+    shown = ", ".join(f"{name} is {_shown(name, value, scene)}" for name, value in values.items())
     return f" ({shown})" if shown else ""
+
+
+def _shown(name: str, value: Scalar, scene: Scene) -> str:
+    """A value of a condition with its unit: an input's by its type, a reading's by its probe or its name."""
+    source, _, field = name.partition(".")
+    if source == "inputs" and field in scene.runbook.inputs:
+        return typed(value, scene.runbook.inputs[field].type)
+    seen = scene.evidence.get(source)
+    reading = seen.readings.get(field) if seen else None
+    return measure(value, (reading.unit if reading else "") or unit_of(name))
 
 
 def _listed(names: Iterable[str]) -> str:

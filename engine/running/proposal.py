@@ -165,4 +165,6 @@ class Rehearsal:
         scene.record(
             Would(at=scene.now, step=step.id, plan=found.plan, decisions=found.decisions, answer=found.answer)
         )
-        return Turned("would", _because(found.decisions, "deny") or found.plan.reason)
+        if found.answer == "deny":
+            return Turned("refused", _because(found.decisions, "deny"))
+        return Turned("would", found.plan.reason)

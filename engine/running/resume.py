@@ -25,6 +25,7 @@ from engine.record import (
     Decided,
     Ended,
     Intended,
+    Judged,
     Listed,
     Planned,
     Resumed,
@@ -65,7 +66,7 @@ def resume(wanted: str, tools: Tools, answers: Mapping[str, str] | None = None) 
         UsageError: It has ended; or its runbook can't be read back.
     """
     before = tools.journal.run(wanted)
-    _must_be_unfinished(before)
+    _must_be_unfinished(before, tools)
     _must_be_outermost(before, tools)
     asking.settle(before, tools, answers or {})
     return take_up(tools.journal.run(before.head.id), tools)
@@ -99,12 +100,20 @@ def take_up(before: Run, tools: Tools, holds: frozenset[str] = frozenset()) -> R
     return tools.journal.run(before.head.id)
 
 
-def _must_be_unfinished(run: Run) -> None:
+def _must_be_unfinished(run: Run, tools: Tools) -> None:
     head = run.head
-    if head.ended_at is not None and head.outcome != "waiting":
-        raise UsageError(
-            f"run {head.id} has ended ({head.outcome})", fix=f"runbook undo {head.id} takes its changes back"
-        )
+    if head.ended_at is None or head.outcome == "waiting":
+        return
+    ids = {one.head.id for one in _family(run)}
+    stands = any(one.run in ids and _can_go_back(one) for one in tools.journal.attempts())
+    undo = f"runbook undo {head.id} takes its changes back"
+    anew = f"no change of it is in force; runbook run {head.runbook} begins anew"
+    raise UsageError(f"run {head.id} has ended ({head.outcome})", fix=undo if stands else anew)
+
+
+def _can_go_back(one: Attempt) -> bool:
+    """Whether there is something to take back: a start is kept, and nothing undoes it."""
+    return one.state in STANDING and not (one.change.final and one.state == "kept")
 
 
 def _must_be_outermost(run: Run, tools: Tools) -> None:
@@ -134,11 +143,14 @@ def _go_on(scene: Scene, run: Run) -> End:
     )
     for one in reversed(adopted):
         _keep_or_undo(one, scene, run, holds=holds)
+    last = {event.step: event for event in run.events if isinstance(event, Judged)}
+    waits_still = {step for step, event in last.items() if event.answer == "ask" and not event.by}
     for one in journal.attempts(run.head.id):
         if one.state == "not-made":
             continue  # it may be tried: it never was
         step = Change(id=made_of(one, run, scene.tools).step, remediation=one.remediation)
-        scene.already.add(step.id)
+        if step.id not in waits_still:
+            scene.already.add(step.id)
         if one.state in {"kept", "leased", "undone"}:
             scene.turned.append((step, Turned(one.state, "settled before it was taken up again", holds)))
     labels = {step.id: step.label for step in all_steps(scene.runbook.steps) if isinstance(step, Decide)}
@@ -208,7 +220,8 @@ def undo(wanted: str, tools: Tools) -> list[Settled]:
     ids = {one.head.id for one in runs}
     with ExitStack() as held:
         runner.hold(held, [one.head for one in runs], tools)
-        standing = [one for one in tools.journal.attempts() if one.run in ids and one.state in STANDING]
+        attempts = [one for one in tools.journal.attempts() if one.run in ids]
+        standing = [one for one in attempts if _can_go_back(one)]
         settled: list[Settled] = []
         logs = {}
         for run in runs:
@@ -225,7 +238,15 @@ def undo(wanted: str, tools: Tools) -> list[Settled]:
                 logs[run.head.id].record(
                     Ended(at=tools.clock.now(), outcome="interrupted", sentence=sentence)
                 )
+        stays = [one for one in reversed(attempts) if one.state in STANDING and not _can_go_back(one)]
+        settled += [_stays(made_of(one, by_id[one.run], tools), tools) for one in stays]
     return settled
+
+
+def _stays(made: Made, tools: Tools) -> Settled:
+    """What nothing takes back."""
+    because = f"nothing is to be taken back: {made.change.final}"
+    return settled_as(tools.clock.now(), made, "kept", because)
 
 
 def _family(run: Run) -> list[Run]:
@@ -238,7 +259,7 @@ def runs_in_force(tools: Tools) -> list[str]:
 
     A called run's change is its outermost caller's to take back.
     """
-    standing = (one for one in reversed(tools.journal.attempts()) if one.state in STANDING)
+    standing = (one for one in reversed(tools.journal.attempts()) if _can_go_back(one))
     return list(dict.fromkeys(one.run.partition(".")[0] for one in standing))
 
 
@@ -248,6 +269,11 @@ def take_back(standing: Sequence[Attempt], run: Run, log: RunLog, tools: Tools, 
     settled = []
     for one in reversed(standing):
         made = made_of(one, run, tools)
+        if made.change.final and one.state not in OPEN:
+            event = _stays(made, tools)
+            log.record(event)
+            settled.append(event)
+            continue
         state, because, hand = put_back(made, target, why) if target else _no_target(one, made)
         if state == "not-made" and one.state not in OPEN:
             state = "undone"  # it was made once; somebody has put it back since

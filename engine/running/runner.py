@@ -168,6 +168,8 @@ def new_head(order: Order, tools: Tools, *, id_: str = "", called_by: str = "") 
         started_at=now,
         by=tools.by,
         called_by=called_by,
+        policy=tools.policy_file,
+        policy_hash=tools.policy_hash,
         host=host.hostname(),
         kernel=host.kernel(),
         pid=os.getpid(),

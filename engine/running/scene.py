@@ -85,6 +85,7 @@ class Tools:
         runbook: Finds the runbook that a ``call`` names, for a caller in a directory.
         yes: The operator's ``--yes``.
         by: Who is answerable: ``root (sudo: anna)``.
+        policy_file, policy_hash: Of a policy that the operator named; empty for the machine's own.
         execute: Runs a command.
         unsafe: Why a program must not be run; empty for one that may.
     """
@@ -98,6 +99,8 @@ class Tools:
     watcher: Watcher = field(default_factory=Silent)
     yes: bool = False
     by: str = ""
+    policy_file: str = ""
+    policy_hash: str = ""
     runbook: FindRunbook = loader.called
     available_memory: Callable[[], int | None] = machine.available_memory_bytes
     host: Host = field(default_factory=machine.read_host)
@@ -262,7 +265,13 @@ class Scene:
         try:
             found = self.tools.find(self.target.ref)
         except TargetNotFound as error:
-            raise TargetGone(f"{self.target.name} runs no more: {error.problem}", fix=error.fix) from error
+            raise TargetGone(
+                f"{self.target.name} runs no more: {error.problem}", fix=_why(self.target)
+            ) from error
         if self.target.processes and not found.processes:
-            raise TargetGone(f"{found.name} runs no more", fix="see its log; start it, then: runbook targets")
+            raise TargetGone(f"{found.name} runs no more", fix=_why(found))
         self.target = found
+
+
+def _why(target: Target) -> str:
+    return f"find out why and start it: runbook run agent-down --target {target.name}"

@@ -61,23 +61,27 @@ def refresh(scene: Scene) -> None:
 
 
 def wait(step: Wait, scene: Scene) -> None:
-    """Let time pass, or look until a condition holds."""
+    """Let time pass, or look until a condition holds; what was seen meanwhile is decided from anew."""
     clock = scene.tools.clock
     ends = clock.monotonic() + min(scene.seconds(step.seconds), scene.seconds(step.timeout, float("inf")))
     named = {name.partition(".")[0] for name in names_in(step.until)} if step.until else set()
     looks: list[Look | Goal] = [*reversed(scene.looks)]
     looks += [scene.runbook.goal] if scene.runbook.goal else []
     requests = goal.requests_of(scene, looks, named) if named else []
+    looked = False
     while (left := ends - clock.monotonic()) > 0:
         stop_if_asked(scene)
         if step.until and scene.test(step.until).holds:
             break
         if requests:
             goal.see(scene, step.id, requests, min(left, goal.window_of(requests)))
+            looked = True
         else:
             clock.sleep(min(left, GLANCE_S) if step.until else left)
     stop_if_asked(scene)
     scene.goal = None
+    for decided in scene.decides if looked else ():
+        decide(decided, scene)  # what was said before the wait may hold no more
     if step.until:
         tested = scene.test(step.until)
         sentence = f"waited {'until' if tested.holds else 'in vain for'} {tested.because}"

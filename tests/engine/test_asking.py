@@ -10,8 +10,8 @@ import pytest
 from engine.errors import Refused, UsageError
 from engine.journal import Journal
 from engine.language import loader
-from engine.record import Answered, Asked, Run, StepSkipped, Told
-from engine.running import resume
+from engine.record import Answerable, Answered, Asked, Run, StepSkipped, Told
+from engine.running import asking, resume
 from engine.running.runner import Order, run
 from engine.running.scene import Tools
 from engine.testing import FakeClock, FakeTarget, FakeWatcher, fake_tools
@@ -194,3 +194,12 @@ def test_without_answers_a_yes_is_asked_for(tmp_path: Path) -> None:
     lab = agent()
     assert told(begin(tools(tmp_path, lab, watcher=FakeWatcher(answers={"yes": ""})), lab, text)) == ["false"]
     assert told(begin(tools(tmp_path, lab, watcher=FakeWatcher(answers={"yes": "Y"})), lab, text)) == ["true"]
+
+
+def test_an_answer_may_have_spaces_around_it() -> None:
+    """As one that was copied has."""
+    asked = Asked(
+        at=0.0, question="?", answers={"go": Answerable(type="bool"), "n": Answerable(type="integer")}
+    )
+
+    assert asking.typed(asked, {"go": " y ", "n": " 3 "}) == {"go": True, "n": 3}

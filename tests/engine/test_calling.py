@@ -13,6 +13,7 @@ from engine.language import loader
 from engine.language.loader import LoadedRunbook
 from engine.record import Called, Run, StepSkipped, Told
 from engine.reports import render
+from engine.reports.json import exit_code
 from engine.reports.story import tell
 from engine.running import resume
 from engine.running.runner import Order, run
@@ -204,3 +205,54 @@ def test_runs_within_runs_come_to_an_end(tmp_path: Path) -> None:
 
     assert done.head.outcome == "failed"
     assert "5 runs" in done.head.sentence
+
+
+def test_a_change_that_waits_is_not_lost_behind_a_call(tmp_path: Path) -> None:
+    """The call's good end is told, and the question stays open."""
+    text = OUTER.replace("  - call:", "  - change: poll\n    keep: always\n  - call:")
+    well = "runbook: ring-too-small\ninputs: {why: {type: text}}\nsteps:\n  - look: event-flow\n"
+    lab = agent()
+    done = begin(tools(tmp_path, lab, well, yes=False), lab, text)
+    assert (done.head.outcome, lab.writes) == ("waiting", [])
+    assert "poll needs a yes" in done.head.sentence
+    assert "ring-too-small ended as healthy" in done.head.sentence
+    after = resume.resume("last", tools(tmp_path, lab, well, yes=True))
+
+    assert (after.head.outcome, lab.settings["poll"]) == ("mitigated", 5)
+    assert after.head.sentence.endswith("Changed as well: poll.")
+
+
+def test_a_goal_that_holds_is_not_fixed_while_a_call_ended_badly(tmp_path: Path) -> None:
+    """It runs again, and what ended it is still there."""
+    text = """\
+runbook: agent-ill
+goal: {look: event-flow, until: flow.dropped_per_s == 0, hold: 20s, means: none is lost}
+steps:
+  - look: event-flow
+  - decide: loss
+  - try: [{change: ring}]
+  - call: ring-too-small
+    with: {why: still}
+"""
+    bad = (
+        "runbook: ring-too-small\ninputs: {why: {type: text}}\nsteps:\n"
+        "  - {stop: unfixed, because: It still grows.}\n"
+    )
+    lab = agent()
+    done = begin(tools(tmp_path, lab, bad), lab, text)
+
+    assert (done.head.outcome, lab.settings["ring"]) == ("mitigated", 4)
+    assert "none is lost" in done.head.sentence
+    assert done.head.sentence.endswith("Yet ring-too-small ended as unfixed: It still grows.")
+
+
+def test_a_dry_run_whose_call_is_refused_is_refused(tmp_path: Path) -> None:
+    """Its exit code must not say that all went well."""
+    no = (
+        "runbook: ring-too-small\ninputs: {why: {type: text}}\nsteps:\n"
+        "  - {stop: refused, because: Somebody stopped it.}\n"
+    )
+    lab = agent()
+    done = begin(tools(tmp_path, lab, no), lab, dry_run=True)
+
+    assert (done.head.outcome, exit_code(done)) == ("refused", 3)

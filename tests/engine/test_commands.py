@@ -14,7 +14,7 @@ from engine.clock import Cancel
 from engine.guarding.commands import entry, matches, unsafe, why_not
 from engine.guarding.policy import Command, Policy, RiskAnswers
 from engine.language.model import Input, Run, Runbook, Step, Tell
-from engine.record import Ran, Settled, Told
+from engine.record import Judged, Ran, Settled, Told
 from engine.record import Run as Done
 from engine.running import processes, resume
 from engine.testing import FakeTarget, fake_tools, rehearse
@@ -321,3 +321,12 @@ def test_a_dry_run_never_makes_a_change(tmp_path: Path) -> None:
 
     assert (done.head.outcome, (tmp_path / "a").exists(), of_type(done, Ran)) == ("rehearsed", False, [])
     assert "would change run touch" in done.head.sentence
+
+
+def test_the_step_guard_does_not_compare_commands(tmp_path: Path) -> None:
+    """A command is no amount: nothing about it is more or less."""
+    step, entries = files(tmp_path / "a")
+    done = go(step, commands=entries)
+    said = [one for event in of_type(done, Judged) for one in event.decisions if one.guard == "step"]
+
+    assert [one.answer for one in said] == ["allow"]

@@ -9,15 +9,18 @@ import msgspec
 import pytest
 
 from engine.errors import Refused, TargetNotFound, UsageError
+from engine.guarding.policy import Policy, RiskAnswers, fingerprint
 from engine.journal import Journal
 from engine.journal.locks import hold_run
 from engine.language import loader
+from engine.launch import policy_of
 from engine.record import Run, Settled
+from engine.reports.story import tell
 from engine.running import leases, resume
 from engine.running.runner import Order, run
 from engine.running.scene import Tools
-from engine.testing import START, FakeClock, FakeDiagnosis, FakeTarget, fake_tools
-from engine.values import Target
+from engine.testing import START, FakeClock, FakeDiagnosis, FakeRemediation, FakeTarget, fake_tools
+from engine.values import Case, Plan, Target
 from tests.engine.rehearsed import VERDICT, agent, flow, of_type, poll, ring, states
 
 TEXT = """
@@ -242,3 +245,83 @@ def test_the_runs_that_stand_can_be_named(tmp_path: Path) -> None:
     assert resume.runs_in_force(tools(tmp_path, of)) == [mended.head.id]
     resume.undo(mended.head.id, tools(tmp_path, of))
     assert resume.runs_in_force(tools(tmp_path, of)) == []
+
+
+def test_a_question_stays_open_beside_a_change_that_was_kept(tmp_path: Path) -> None:
+    """What helped in part is kept, what needs a yes waits, and a later yes finishes both."""
+    text = TEXT.replace("change: poll", "change: low").replace("hold: 20s", "hold: 20s, means: none is lost")
+    lab = agent(low=0)
+    lost = lambda: max(0, 300 - 100 * int(lab.settings["low"]) - 100 * (int(lab.settings["ring"]) - 1))  # type: ignore[arg-type] # noqa: E731
+    low = FakeRemediation(lab, "low", 1)
+    parts = [flow(lab, lost), FakeDiagnosis(VERDICT), riskier(ring(lab)), low]
+    policy = Policy(risk=RiskAnswers(low="auto", medium="ask"))
+    document = loader.parse(text.encode(), Path("events-lost.yaml")).document
+    with (everything := fake_tools(tmp_path, parts, lab, yes=False, policy=policy)).journal:
+        done = run(Order(runbook=document, text=text, target=lab.target), everything)
+    assert (done.head.outcome, lab.settings["low"], lab.settings["ring"]) == ("waiting", 1, 1)
+    assert "ring needs a yes" in done.head.sentence
+    assert "In force because it helped: low" in done.head.sentence
+    after = resume.resume("last", fake_tools(tmp_path, parts, lab, yes=True, policy=policy))
+
+    assert (after.head.outcome, lab.settings["ring"]) == ("fixed", 4)
+    assert after.head.sentence.startswith("Fixed by low and ring: none is lost, held for 20 s")
+
+
+def riskier(hand: FakeRemediation) -> FakeRemediation:
+    """The same of medium risk."""
+    hand.risk = "medium"
+    return hand
+
+
+def test_an_undo_says_that_a_start_is_not_taken_back(tmp_path: Path) -> None:
+    """It runs on: it is not undone, not in force to be taken back, and said each time."""
+    lab = agent()
+    everything = tools(tmp_path, lab)
+    hand = everything.parts.remediation("ring")
+    plan = hand.plan
+
+    def final(case: Case) -> Plan:
+        made = plan(case)
+        changes = tuple(msgspec.structs.replace(one, final="it was started") for one in made.changes)
+        return msgspec.structs.replace(made, changes=changes)
+
+    hand.plan = final  # type: ignore[method-assign]
+    text = TEXT.replace("      - change: poll\n", "")
+    document = loader.parse(text.encode(), Path("events-lost.yaml")).document
+    with everything.journal:
+        done = run(Order(runbook=document, text=text, target=lab.target), everything)
+    assert done.head.outcome == "fixed"
+    for _ in range(2):
+        settled = resume.undo("last", tools(tmp_path, lab))
+        assert [(one.state, one.because) for one in settled] == [
+            ("kept", "nothing is to be taken back: it was started")
+        ]
+    journal = tools(tmp_path, lab).journal
+    assert (states(journal), resume.runs_in_force(tools(tmp_path, lab))) == (["kept"], [])
+    assert tell(journal.run("last")).later == ""
+
+
+def test_a_run_that_changed_nothing_is_not_offered_an_undo(tmp_path: Path) -> None:
+    """There is nothing to take back."""
+    lab = agent()
+    lab.settings["ring"] = 4
+    ran(tmp_path, lab)
+    with pytest.raises(UsageError) as refusal:
+        resume.resume("last", tools(tmp_path, lab))
+
+    assert "undo" not in refusal.value.fix
+
+
+def test_a_run_is_taken_up_under_the_policy_it_was_started_with(tmp_path: Path) -> None:
+    """By its file, as long as that is the same."""
+    rules = tmp_path / "policy.yaml"
+    rules.write_text("policy: 1\n")
+    lab, state = agent(), tmp_path / "state"
+    ran(state, lab, policy_file=str(rules), policy_hash=fingerprint(rules))
+    assert policy_of("last", state) == rules
+    rules.write_text("policy: 1\nyes: []\n")
+    with pytest.raises(Refused, match="changed since"):
+        policy_of("last", state)
+    ran(state, lab)
+
+    assert policy_of("last", state) is None
