@@ -124,7 +124,7 @@ def tools(wish: Wish, watcher: Watcher | None = None) -> Iterator[Tools]:
     """All that a run, a resumption or an undo works with; the journal is closed at the end."""
     cancel = Cancel()
     finder = targets.on_this_host()
-    ruling = policy.load(wish.policy)
+    ruling, named = policy.load(wish.policy), wish.policy or policy.from_environment()
     with Journal.open(wish.state) as journal:
         yield Tools(
             journal=journal,
@@ -136,8 +136,8 @@ def tools(wish: Wish, watcher: Watcher | None = None) -> Iterator[Tools]:
             watcher=watcher or Silent(),
             yes=wish.yes,
             by=wish.by or host.operator(),
-            policy_file=str(wish.policy.absolute()) if wish.policy else "",
-            policy_hash=policy.fingerprint(wish.policy) if wish.policy else "",
+            policy_file=str(named.absolute()) if named else "",
+            policy_hash=policy.fingerprint(named) if named else "",
         )
 
 

@@ -212,7 +212,7 @@ def load(path: Path | None = None) -> Policy:
         UsageError: A named file can't be read.
         DocumentError: The file is wrong; every complaint with its place.
     """
-    named = path or (Path(chosen) if (chosen := os.environ.get("RUNBOOK_POLICY")) else None)
+    named = path or from_environment()
     place = named or STANDARD_PLACE
     try:
         raw = place.read_bytes()
@@ -231,6 +231,12 @@ def load(path: Path | None = None) -> Policy:
     if complaints:
         raise DocumentError(complaints, fix=f"correct {place}; nothing was done")
     return policy
+
+
+def from_environment() -> Path | None:
+    """The file that ``$RUNBOOK_POLICY`` names."""
+    chosen = os.environ.get("RUNBOOK_POLICY")
+    return Path(chosen) if chosen else None
 
 
 def fingerprint(path: Path) -> str:

@@ -37,6 +37,11 @@ class Attempt:
     settled: record.Settled | None = None
 
     @property
+    def lasts(self) -> bool:
+        """Whether it was kept and nothing takes it back, such as a start."""
+        return bool(self.intended.change.final) and self.state == "kept"
+
+    @property
     def state(self) -> str:
         """One of ``record.ChangeState``."""
         if self.settled is not None:
@@ -90,7 +95,7 @@ class Proposal:
     @property
     def stands(self) -> bool:
         """Whether any of it is in force, or may be."""
-        return any(attempt.state not in _GONE for attempt in self.attempts)
+        return any(attempt.state not in _GONE and not attempt.lasts for attempt in self.attempts)
 
     @property
     def undo_by_hand(self) -> str:
@@ -130,7 +135,7 @@ class Story:
     @property
     def standing(self) -> list[Attempt]:
         """Changes that are in force, or may be: what ``runbook undo`` would take back."""
-        return [attempt for attempt in self.attempts if attempt.state not in _GONE]
+        return [one for one in self.attempts if one.state not in _GONE and not one.lasts]
 
     @property
     def outcome(self) -> str:

@@ -167,7 +167,12 @@ def _unfixed(scene: Scene, names: str) -> str:
             for name, value in goal.values.items()
             if not (goal.means and name.startswith("inputs."))
         }
-        state = f"The goal does not hold: {goal.means or goal.condition}{_values(known, scene)}"
+        told = (
+            f"Wanted and not reached: {goal.means}"
+            if goal.means
+            else f"The goal does not hold: {goal.condition}"
+        )
+        state = f"{told}{_values(known, scene)}"
     undone = _listed(step.remediation for step, turned in scene.turned if turned.result == "undone")
     parts = [f"{_cause(scene)} {state}.".strip()]
     if undone:

@@ -247,5 +247,6 @@ def test_a_target_that_ended_is_gone_and_so_is_one_whose_pid_was_given_away():
     me = Process(pid=os.getpid(), started_ticks=started_ticks(os.getpid()))
     must_live(Target(name="me", ref="me", processes=(me,)))
     other = Process(pid=os.getpid(), started_ticks=1)
-    with pytest.raises(TargetGone, match="ended while it was looked at"):
+    with pytest.raises(TargetGone, match="ended while it was looked at") as gone:
         must_live(Target(name="me", ref="me", processes=(other,)))
+    assert "runbook run agent-down --target me" in gone.value.fix

@@ -85,5 +85,5 @@ def test_an_unmet_goal_is_told_cause_first_in_words_and_with_units() -> None:
 
     assert run.head.sentence == (
         "Cause: Bursts are larger than the ring. "
-        "The goal does not hold: no event is lost (flow.dropped_per_s is 300/s). Tried and undone: poll."
+        "Wanted and not reached: no event is lost (flow.dropped_per_s is 300/s). Tried and undone: poll."
     )

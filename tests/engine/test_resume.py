@@ -298,7 +298,8 @@ def test_an_undo_says_that_a_start_is_not_taken_back(tmp_path: Path) -> None:
         ]
     journal = tools(tmp_path, lab).journal
     assert (states(journal), resume.runs_in_force(tools(tmp_path, lab))) == (["kept"], [])
-    assert tell(journal.run("last")).later == ""
+    story = tell(journal.run("last"))
+    assert (story.later, story.standing) == ("", [])
 
 
 def test_a_run_that_changed_nothing_is_not_offered_an_undo(tmp_path: Path) -> None:

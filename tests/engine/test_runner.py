@@ -10,10 +10,12 @@ import pytest
 from engine.clock import Cancel
 from engine.contracts import Window
 from engine.errors import ProbeFailed, Refused, TargetGone, UnknownName
+from engine.guarding.policy import Policy, RiskAnswers
 from engine.journal import Journal
 from engine.journal.locks import hold_target
 from engine.language.model import Change, Check, Decide, Input, Look, Retry, Stop, Tell, Wait
 from engine.record import (
+    EXIT_CODES,
     Compared,
     Decided,
     GoalMeasured,
@@ -652,3 +654,12 @@ def test_the_outcome_is_not_shown_twice() -> None:
 
     assert of_type(run, Told)[-1].repeats
     assert render(run, "text").count(run.head.sentence[:40]) == 2  # the head, and the end of the timeline
+
+
+def test_a_dry_run_of_what_the_policy_forbids_is_refused() -> None:
+    """What would be held back would not be done."""
+    lab = agent()
+    run = rehearse(standard(), parts(lab), lab, dry_run=True, policy=Policy(risk=RiskAnswers(low="deny")))
+
+    assert (run.head.outcome, EXIT_CODES[str(run.head.outcome)], lab.writes) == ("refused", 3, [])
+    assert run.head.sentence.startswith("ring was held back")
