@@ -162,13 +162,16 @@ def test_a_restarted_agent_is_found_by_its_command_line(agent):
 def test_a_number_in_the_command_line_may_be_the_setting_that_was_changed():
     """A tool that was started with ``-b 64`` is the same tool with ``-b 256``."""
     mark = f"successor-of-{os.getpid()}"
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", mark, "-b", "256"])
+    code = "import time; print(flush=True); time.sleep(60)"  # says that its new program is there
+    argv = [sys.executable, "-c", code, mark, "-b", "256"]
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE)
     try:
+        child.stdout.readline()
         known = Process(pid=1, started_ticks=1, argv=(*child.args[:-1], "64"))
         assert processes.successor(known) == child.pid
     finally:
         child.kill()
-        child.wait()
+        child.communicate()
 
 
 def test_a_metric_is_found_with_its_labels_or_without(server):
