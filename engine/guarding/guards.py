@@ -9,6 +9,7 @@ Not here: the guards themselves (``engine.guarding.rules``), reading a policy (`
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Literal
 
@@ -67,14 +68,14 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         return seen.number(name) if seen is not None else None
 
 
-class Rule:
+class Rule(ABC):
     """Base of our guards: a name, a judgement, and joining. Strangers' need not inherit it."""
 
     name = "rule"
 
+    @abstractmethod
     def judge(self, plan: Plan, situation: Situation) -> Decision:
         """Allow, ask or deny; with the numbers compared."""
-        raise NotImplementedError
 
     def decisions(self, plan: Plan, situation: Situation) -> tuple[Decision, ...]:
         """The single answers behind the judgement."""
