@@ -123,7 +123,7 @@ class Agent:
             "p = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)'], "
             f"start_new_session=True); open({str(self.pid_file)!r}, 'w').write(str(p.pid))"
         )
-        self.start = Reload(by="command", argv=(sys.executable, "-S", "-c", script), settle_s=5)
+        self.start = Reload(by="command", argv=(sys.executable, "-S", "-c", script), settle_s=30)
 
     @property
     def target(self):
@@ -181,7 +181,7 @@ def test_who_was_started_by_another_meanwhile_is_left_alone(agent):
 
 def test_a_start_that_fails_says_what_the_command_said():
     """The way out is in its words."""
-    start = Reload(by="command", argv=("sh", "-c", "echo no such config >&2; exit 3"), settle_s=5)
+    start = Reload(by="command", argv=("sh", "-c", "echo no such config >&2; exit 3"), settle_s=30)
     made = case(start=start)
     hand, change = Restart(Clock()), Restart().plan(made).changes[0]
     with pytest.raises(ChangeFailed, match="ended with 3: no such config"):
