@@ -44,6 +44,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
         policy: The policy file; None for the one that rules here.
         state: The journal's directory; None for the default one.
         by: Who is answerable; empty for whoever runs this process.
+        run: The id that the run shall have; empty for a new one.
+        alert: Id of the alert that asks for it.
     """
 
     runbook: str
@@ -55,6 +57,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     policy: Path | None = None
     state: Path | None = None
     by: str = ""
+    run: str = ""
+    alert: str = ""
 
 
 def launch(wish: Wish, watcher: Watcher) -> record.Run:
@@ -78,6 +82,8 @@ def launch(wish: Wish, watcher: Watcher) -> record.Run:
             inputs=given,
             target=found,
             dry_run=wish.dry_run,
+            id=wish.run,
+            alert=wish.alert,
         )
         end_leases(everything)  # overdue ones: the watch may have been killed, the machine restarted
         done = run(order, everything)

@@ -50,6 +50,7 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
         directory: Where relative paths in the runbook start.
         inputs: As given and defaulted, typed.
         by: ``root (sudo: anna)``, or the alert that asked.
+        alert: Id of the alert that asked for it; empty where a human did.
         called_by: Id of the run that called it; empty for one that somebody started. The id of a
             called run is its caller's, a full stop and a number.
         policy: The policy file that whoever started it named; empty where the machine's own rules.
@@ -74,6 +75,7 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     sentence: str = ""
     by: str = ""
+    alert: str = ""
     called_by: str = ""
     policy: str = ""
     policy_hash: str = ""
@@ -301,11 +303,92 @@ class Asked(_Event, frozen=True, kw_only=True, tag="asked"):
 
 
 class Answered(_Event, frozen=True, kw_only=True, tag="answered"):
-    """A question was answered; ``expired``: nobody did in time, which is a no."""
+    """A question was answered; ``expired``: nobody did in time, which is a no.
+
+    Attributes:
+        comment: What whoever answered wrote beside it.
+        via: How the answer came: ``terminal``, ``command``, ``page``, ``link``.
+        use_by: Until when the answer counts (epoch seconds); None for ever.
+    """
 
     values: dict[str, Setting] = {}
     by: str = ""
+    comment: str = ""
+    via: str = ""
+    use_by: float | None = None
     expired: bool = False
+
+
+class Requested(_Event, frozen=True, kw_only=True, tag="requested"):
+    """A change waits for somebody's yes; the plan stands in the ``Planned`` before it, of the same step.
+
+    Attributes:
+        digest: What a yes is bound to: SHA-256 (hex) over the plan, the evidence it was made from, the
+            runbook's text and the target's processes (``engine.running.approval``).
+        decide_by: Until when it can be approved (epoch seconds).
+        use_within: For how many seconds after it a yes may be used.
+        evidence_at: When the evidence was gathered (epoch seconds).
+    """
+
+    remediation: str
+    digest: str
+    decide_by: float
+    use_within: float
+    evidence_at: float
+
+
+class Ruled(_Event, frozen=True, kw_only=True, tag="ruled"):
+    """What became of a request.
+
+    Attributes:
+        digest: The request's.
+        answer: ``approved``, ``denied``, ``expired`` (nobody answered in time, or a yes was not used in
+            time), ``void`` (what it was given for has changed), ``withdrawn`` (the alert has resolved).
+        because: Why it expired, is void or withdrawn.
+        via: ``command``, ``page``, ``link``, ``engine``.
+        use_by: Until when a yes can be used (epoch seconds).
+    """
+
+    digest: str
+    answer: Literal["approved", "denied", "expired", "void", "withdrawn"]
+    by: str = ""
+    comment: str = ""
+    because: str = ""
+    via: str = ""
+    use_by: float | None = None
+
+
+class Barred(_Event, frozen=True, kw_only=True, tag="barred"):
+    """Somebody tried what they may not, or what can't be done any more."""
+
+    wanted: str
+    by: str
+    because: str
+    via: str = ""
+
+
+class Alerted(_Event, frozen=True, kw_only=True, tag="alerted"):
+    """An alert that this run is about was heard of.
+
+    Attributes:
+        did: It ``asked`` for the run, ``joined`` it while it was going on, or has ``resolved``.
+        summary: The alert in a line, as its sender words it.
+    """
+
+    alert: str
+    name: str
+    sender: str
+    did: Literal["asked", "joined", "resolved"]
+    summary: str = ""
+
+
+class Extended(_Event, frozen=True, kw_only=True, tag="extended"):
+    """A lease was given more time, or less."""
+
+    attempt: int
+    lease_until: float
+    by: str
+    comment: str = ""
 
 
 class Called(_Event, frozen=True, kw_only=True, tag="called"):
@@ -360,6 +443,11 @@ Event = (
     | Ran
     | Asked
     | Answered
+    | Requested
+    | Ruled
+    | Barred
+    | Alerted
+    | Extended
     | Called
     | Returned
     | Ended

@@ -121,6 +121,18 @@ class Freeze(_Part, frozen=True, kw_only=True):
     because: str = ""
 
 
+class Approval(_Part, frozen=True, kw_only=True):
+    """How long a change that must be asked for waits for its yes, and how long a yes counts.
+
+    Attributes:
+        expires: Nobody has answered by then: it is a no.
+        use_within: A yes that was not used by then counts no more.
+    """
+
+    expires: Seconds = 4 * 3600.0
+    use_within: Seconds = 900.0
+
+
 class Command(_Part, frozen=True, kw_only=True):
     """A command that runbooks may run, with the arguments that it may have.
 
@@ -153,6 +165,7 @@ class Policy(_Part, frozen=True, kw_only=True):
         budget: The number of changes.
         freeze: Windows without changes.
         freshness: How old evidence may be.
+        approval: How long a change waits for a yes.
         protected: Names, profiles or refs of targets that are never changed; `*` stands for anything.
         memory_share: The most of the memory left that a change may take.
         commands: The commands that runbooks may run; no others are.
@@ -167,6 +180,7 @@ class Policy(_Part, frozen=True, kw_only=True):
     budget: Budget = Budget()
     freeze: tuple[Freeze, ...] = ()
     freshness: Seconds = 300.0
+    approval: Approval = Approval()
     protected: Names = ()
     memory_share: Share = 0.5
     commands: tuple[Command, ...] = ()
@@ -261,7 +275,7 @@ def _wrong(policy: Policy) -> Iterable[tuple[str, str]]:
             yield f"commands[{index}].run", f"{command.run!r} is no whole path (write /usr/bin/ss)"
         if command.dry_run and not command.reads:
             yield f"commands[{index}].dry_run", "a dry-run runs only what reads (write reads: true)"
-    for where in ("freshness", "cooldown.for", "budget.per"):
+    for where in ("freshness", "cooldown.for", "budget.per", "approval.expires", "approval.use_within"):
         first, _, rest = where.partition(".")
         part = getattr(policy, first)
         value = getattr(part, "seconds" if rest == "for" else rest) if rest else part

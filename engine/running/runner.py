@@ -45,6 +45,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         inputs: Complete and typed (``engine.language.inputs.resolve``).
         directory: Where relative paths in options start: the runbook's own.
         target: None for runbooks about the host.
+        id: The run's; empty for a new one.
+        alert: Id of the alert that asks for it.
     """
 
     runbook: Runbook
@@ -54,6 +56,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Setting] = {}
     target: Target | None = None
     dry_run: bool = False
+    id: str = ""
+    alert: str = ""
 
 
 def run(order: Order, tools: Tools) -> Run:
@@ -67,7 +71,7 @@ def run(order: Order, tools: Tools) -> Run:
         JournalUnavailable: The run could not be written down, so it did not begin; or the
             journal broke on the way: what was not proven was put back.
     """
-    return begin(new_head(order, tools), order, tools)
+    return begin(new_head(order, tools, id_=order.id), order, tools)
 
 
 def begin(head: RunHead, order: Order, tools: Tools, holds: frozenset[str] = frozenset()) -> Run:
@@ -148,13 +152,17 @@ def _flow(scene: Scene) -> End:
     return ended or conclude(scene)
 
 
+def new_id(runbook: str, now: float) -> str:
+    """``20261122-0301-events-dropped-k3f9e2``: sortable, unique on this host."""
+    return f"{time.strftime('%Y%m%d-%H%M', time.gmtime(now))}-{runbook}-{os.urandom(3).hex()}"
+
+
 def new_head(order: Order, tools: Tools, *, id_: str = "", called_by: str = "") -> RunHead:
     """The head of a run that is about to begin; a called run's id is its caller's to choose."""
     now, runbook = tools.clock.now(), order.runbook
-    stamp = time.strftime("%Y%m%d-%H%M", time.gmtime(now))
     hidden = {name for name, spec in runbook.inputs.items() if spec.secret}
     return RunHead(
-        id=id_ or f"{stamp}-{runbook.runbook}-{os.urandom(2).hex()}",
+        id=id_ or new_id(runbook.runbook, now),
         runbook=runbook.runbook,
         runbook_version=runbook.version,
         runbook_hash=order.sha256,
@@ -167,6 +175,7 @@ def new_head(order: Order, tools: Tools, *, id_: str = "", called_by: str = "") 
         dry_run=order.dry_run,
         started_at=now,
         by=tools.by,
+        alert=order.alert,
         called_by=called_by,
         policy=tools.policy_file,
         policy_hash=tools.policy_hash,

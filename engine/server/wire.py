@@ -1,0 +1,221 @@
+"""Messages on the local socket: frames, the caller's end and the worker's end.
+
+One promise: a frame that is too long or no message ends that connection and nothing else; a caller
+never waits longer than it says it will. Many requests may be under way on one connection.
+
+A frame is four bytes of length (big-endian) and JSON: ``{"n": …, "token": …, "do": request}`` one way,
+``{"n": …, "is": answer, "more": …}`` the other. Source: unix(7); ``SO_PEERCRED`` tells whose process calls.
+Cost: about 50 µs a request on one connection.
+
+Not here: what messages mean (``engine.server.messages``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import RunbookError
+from engine.server.messages import Answer, Request
+
+#: A whole run with its evidence fits; nothing larger is sent.
+MAX_FRAME = 64 << 20
+_LENGTH = struct.Struct(">I")
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request on its way."""
+
+    n: int
+    do: Request
+    token: str = ""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """An answer on its way; ``more``: the same request gets further ones."""
+
+    n: int
+    answer: Answer = msgspec.field(name="is")
+    more: bool = False
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Whose process is at the other end: user id and pid, as the kernel tells."""
+
+    uid: int
+    pid: int
+
+
+class WorkerGone(RunbookError):
+    """The worker does not answer."""
+
+    exit_code = 4
+
+
+#: Answers one request; several for a stream. Never raises for what the request holds.
+Answerer = Callable[[Request, str, Caller], AsyncIterator[Answer]]
+
+
+_encoder = msgspec.json.Encoder()
+_asked = msgspec.json.Decoder(Asked)
+_answered = msgspec.json.Decoder(Answered)
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes | None:
+    """One frame's body; None at the end, or where it is too long."""
+    try:
+        (size,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        return await reader.readexactly(size) if size <= MAX_FRAME else None
+    except (asyncio.IncompleteReadError, OSError):
+        return None
+
+
+def _frame(value: object) -> bytes:
+    body = _encoder.encode(value)
+    return _LENGTH.pack(len(body)) + body
+
+
+# ── the worker's end ────────────────────────────────────────────────────────────
+
+
+async def serve(path: Path, answerer: Answerer, *, group: int | None = None) -> asyncio.Server:
+    """Answer on a socket that only its owner (and ``group``) may open; a stale one is replaced."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    place = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    place.bind(str(path))
+    path.chmod(0o600 if group is None else 0o660)
+    if group is not None:
+        import os  # noqa: PLC0415 - only where a group is given
+
+        os.chown(path, -1, group)
+    return await asyncio.start_unix_server(lambda r, w: _answer_all(r, w, answerer), sock=place)
+
+
+async def _answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answerer: Answerer) -> None:
+    """Serve one connection until it ends; its unfinished answers end with it."""
+    caller, tasks = _caller(writer), set[asyncio.Task[None]]()
+    try:
+        while (body := await _read(reader)) is not None:
+            try:
+                asked = _asked.decode(body)
+            except msgspec.DecodeError:
+                return
+            task = asyncio.create_task(_answer(asked, caller, answerer, writer))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+    finally:
+        for task in tasks:
+            task.cancel()
+        writer.close()
+
+
+async def _answer(asked: Asked, caller: Caller, answerer: Answerer, writer: asyncio.StreamWriter) -> None:
+    last: Answer | None = None
+    with suppress(ConnectionError):
+        async for answer in answerer(asked.do, asked.token, caller):
+            if last is not None:
+                writer.write(_frame(Answered(asked.n, last, True)))
+                await writer.drain()
+            last = answer
+        if last is not None:
+            writer.write(_frame(Answered(asked.n, last)))
+            await writer.drain()
+
+
+def _caller(writer: asyncio.StreamWriter) -> Caller:
+    place = writer.get_extra_info("socket")
+    pid, uid, _ = struct.unpack("3i", place.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return Caller(uid, pid)
+
+
+# ── the caller's end ────────────────────────────────────────────────────────────
+
+
+class Line:
+    """A line to the worker: one connection, made when it is first needed and again after a break."""
+
+    def __init__(self, path: Path, *, timeout_s: float = 10.0) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Queue[Answered | None]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._connecting = asyncio.Lock()
+
+    async def ask(self, request: Request, token: str = "", *, timeout_s: float | None = None) -> Answer:
+        """One request, one answer.
+
+        Raises:
+            WorkerGone: There is none, in time.
+        """
+        stream = self.stream(request, token)
+        try:
+            return await asyncio.wait_for(anext(stream), timeout_s or self._timeout_s)
+        except (TimeoutError, StopAsyncIteration):
+            raise _gone("it does not answer in time") from None
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]  # every async generator has it
+
+    async def stream(self, request: Request, token: str = "") -> AsyncIterator[Answer]:
+        """One request, its answers as they come. Raises ``WorkerGone``."""
+        writer = await self._connected()
+        number, inbox = next(self._numbers), asyncio.Queue[Answered | None]()
+        self._waiting[number] = inbox
+        try:
+            writer.write(_frame(Asked(number, request, token)))
+            await writer.drain()
+            while True:
+                answered = await inbox.get()
+                if answered is None:
+                    raise _gone("it ended the connection")
+                yield answered.answer
+                if not answered.more:
+                    return
+        except ConnectionError as error:
+            raise _gone(str(error)) from error
+        finally:
+            self._waiting.pop(number, None)
+
+    async def close(self) -> None:
+        """Let the connection go."""
+        if self._listening is not None:
+            self._listening.cancel()
+        if self._writer is not None:
+            self._writer.close()
+
+    async def _connected(self) -> asyncio.StreamWriter:
+        async with self._connecting:
+            if self._writer is None or self._writer.is_closing():
+                try:
+                    reader, self._writer = await asyncio.open_unix_connection(str(self._path))
+                except OSError as error:
+                    raise _gone(f"{self._path}: {error.strerror or error}") from error
+                self._listening = asyncio.create_task(self._listen(reader, self._writer))
+            return self._writer
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while (body := await _read(reader)) is not None:
+                answered = _answered.decode(body)
+                if (inbox := self._waiting.get(answered.n)) is not None:
+                    inbox.put_nowait(answered)
+        finally:
+            writer.close()
+            for inbox in self._waiting.values():
+                inbox.put_nowait(None)
+
+
+def _gone(why: str) -> WorkerGone:
+    return WorkerGone(
+        f"the worker can't be reached: {why}",
+        fix="start it: systemctl start runbook-worker, or runbook serve",
+    )

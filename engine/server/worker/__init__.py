@@ -1,0 +1,1 @@
+"""The part that decides and changes: the queue on disk, which run next, the processes that run them."""
