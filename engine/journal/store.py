@@ -209,6 +209,19 @@ class Journal:
         children = [one for one in self.called_by(found.head.id) if one.rpartition(".")[0] == found.head.id]
         return msgspec.structs.replace(found, called=tuple(self.run(one) for one in children))
 
+    def bodies(self, run: str, after: int = 0) -> list[tuple[int, bytes]]:
+        """Rows of one run that follow row ``after``, as they were written: row number and JSON.
+
+        The first row of a run is its head (``rows.Begun``). For whoever passes a run on as it grows.
+        Cost: one look into an index when there is nothing new.
+
+        Args:
+            run: Its full id; an unknown one has no rows.
+            after: The number of the last row that is known already.
+        """
+        with explained(self.directory):
+            return self._db.execute(tables.BODIES, (run, after)).fetchall()
+
     def called_by(self, run: str) -> list[str]:
         """Ids of all runs that a run called, those that they called included, oldest first."""
         with explained(self.directory):

@@ -53,6 +53,10 @@ CHAIN = (
 )
 ADD_EVENT = "INSERT INTO events (seq, run, prev, hash, body) VALUES (?, ?, ?, ?, ?)"
 EVENTS_OF_RUN = "SELECT body FROM events WHERE run = ? ORDER BY seq"
+BODIES = (
+    "SELECT e.seq, CAST(e.body AS BLOB) FROM events e JOIN runs r ON r.number = e.run "
+    "WHERE r.id = ? AND e.seq > ? ORDER BY e.seq"
+)
 
 ADD_RUN = "INSERT INTO runs (id, started_at, head) VALUES (?, ?, ?)"
 END_RUN = "UPDATE runs SET head = ? WHERE number = ?"

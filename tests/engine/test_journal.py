@@ -11,6 +11,7 @@ import pytest
 
 from engine.errors import JournalUnavailable, UnknownName, UsageError
 from engine.journal import Journal, RunLog
+from engine.journal.rows import decode
 from engine.record import Applied, Ended, Intended, RunHead, Settled, Told
 from engine.values import Change, Knob
 
@@ -338,3 +339,19 @@ def test_a_reader_cannot_write(journal: Journal, log: RunLog) -> None:
         reader.begin(head("other"))
 
     assert [run.head.id for run in reader.runs()] == [log.run]
+
+
+def test_a_run_is_read_on_from_any_row(journal: Journal, log: RunLog) -> None:
+    """Whoever follows a run asks for what is new, not for everything again."""
+    log.record(told("a"))
+    other = journal.begin(head("20260105-0901-t-bb"))
+    log.record(told("b"))
+    other.record(told("c"))
+
+    first = journal.bodies(log.run)
+    later = journal.bodies(log.run, first[-2][0])
+
+    assert [seq for seq, _ in first] == [1, 2, 4]
+    assert [(seq, decode(body)) for seq, body in later] == [(4, told("b"))]
+    assert journal.bodies(log.run, 4) == []
+    assert journal.bodies("no such run") == []
