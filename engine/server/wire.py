@@ -151,6 +151,10 @@ class Line:
         self._listening: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
 
+    def another(self) -> Line:
+        """A line of its own to the same worker: for a stream that is ended by closing it."""
+        return Line(self._path, timeout_s=self._timeout_s)
+
     async def ask(self, request: Request, token: str = "", *, timeout_s: float | None = None) -> Answer:
         """One request, one answer.
 
