@@ -139,6 +139,13 @@ def _of_cause(cause: Cause) -> dict[str, object]:
 
 
 def of_alert(name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, object]:
-    """The names that a trigger may read. Their text is data, whatever it looks like."""
-    values = {"name": name, "labels": dict(labels), "annotations": dict(annotations)}
+    """The names that a trigger may read. Their text is data, whatever it looks like.
+
+    A label that the alert does not bear is unknown: ``… | default(…)`` gives a value for that case.
+    """
+    values = {
+        "name": name,
+        "labels": Record("alert.labels", dict(labels), is_open=True),
+        "annotations": Record("alert.annotations", dict(annotations), is_open=True),
+    }
     return {"alert": Record("alert", values)}
