@@ -294,12 +294,14 @@ class Asked(_Event, frozen=True, kw_only=True, tag="asked"):
         answers: What the answer is made of, by name.
         who: Who is asked, in words.
         expires_at: Epoch seconds; None in a dry-run, which only shows it.
+        use_within: For how many seconds an answer that comes later may be used; None for ever.
     """
 
     question: str
     answers: dict[str, Answerable]
     who: str = ""
     expires_at: float | None = None
+    use_within: float | None = None
 
 
 class Answered(_Event, frozen=True, kw_only=True, tag="answered"):
@@ -324,10 +326,13 @@ class Requested(_Event, frozen=True, kw_only=True, tag="requested"):
 
     Attributes:
         digest: What a yes is bound to: SHA-256 (hex) over the plan, the evidence it was made from, the
-            runbook's text and the target's processes (``engine.running.approval``).
+            runbook's text and the target's processes (``engine.running.bound``).
         decide_by: Until when it can be approved (epoch seconds).
         use_within: For how many seconds after it a yes may be used.
         evidence_at: When the evidence was gathered (epoch seconds).
+        cause: The first cause that was named; empty for none.
+        processes: The target's: pid and start (clock ticks since boot).
+        lease_s: For how long the change would last; None for good.
     """
 
     remediation: str
@@ -335,6 +340,9 @@ class Requested(_Event, frozen=True, kw_only=True, tag="requested"):
     decide_by: float
     use_within: float
     evidence_at: float
+    cause: str = ""
+    processes: tuple[tuple[int, int], ...] = ()
+    lease_s: float | None = None
 
 
 class Ruled(_Event, frozen=True, kw_only=True, tag="ruled"):

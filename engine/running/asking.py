@@ -3,8 +3,8 @@
 One promise: the question, who is asked and until when stand in the journal before anybody is asked, so
 whoever can write there can answer; a question that nobody answers in time is a no.
 
-Not here: whether a change may be made (``engine.running.proposal``), how a terminal asks
-(``engine.terminal``).
+Not here: an answer from outside the run (``engine.running.answering``), whether a change may be made
+(``engine.running.proposal``), how a terminal asks (``engine.terminal``).
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from engine.errors import Refused, UsageError, nearest
-from engine.journal import locks
+from engine.errors import UsageError, nearest
 from engine.language import inputs, questions, scope
 from engine.language.model import Ask, Input
-from engine.record import Answerable, Answered, Asked, Run, Told
+from engine.record import Answerable, Answered, Asked, Ruled, Run, Told
 from engine.running.outcomes import End, stop_if_asked
 from engine.running.scene import Scene, Tools
-from engine.text import several
+from engine.text import day_and_time, several
 from engine.values import Setting
 
 #: How often somebody at a terminal may correct an answer.
@@ -31,12 +30,15 @@ _TRUTH = {"y": True, "n": False, "": False}
 def ask(step: Ask, scene: Scene) -> End | None:
     """Take the answer that is there, or ask for one; an end when nobody can be asked now."""
     if step.id in scene.answers:
-        _take(step, scene.answers[step.id], scene)
-        return None
+        given = scene.answers.pop(step.id)
+        if given.use_by is None or scene.now < given.use_by:
+            _take(step, given, scene)
+            return None
+        _too_old(given, step, scene)
     asked = scene.asked.get(step.id) or _asked(step, scene)
     if asked.expires_at is None:
         return None  # a dry-run: what depends on the answer is unknown
-    answered = _from_watcher(asked, scene.tools, scene.now)
+    answered = from_watcher(asked, scene.tools, scene.now)
     stop_if_asked(scene)
     if answered is None:
         return "waiting", waits_for(asked)
@@ -53,53 +55,19 @@ def waits_for(asked: Asked) -> str:
 
 
 def open_question(run: Run) -> tuple[Run, Asked] | None:
-    """The question that a run, or one that it called, waits for."""
+    """The question that a run, or one that it called, waits for; None once the run has ended."""
+    if run.head.outcome not in {None, "waiting"}:
+        return None
     found: dict[str, Asked] = {}
     for event in run.events:
         if isinstance(event, Asked) and event.expires_at is not None:
             found[event.step] = event
-        elif isinstance(event, Answered):
+        elif isinstance(event, Answered | Ruled):
             found.pop(event.step, None)
     if found:
         return run, list(found.values())[-1]
     inner = (open_question(one) for one in reversed(run.called))
     return next((one for one in inner if one), None)
-
-
-def settle(run: Run, tools: Tools, given: Mapping[str, str]) -> None:
-    """Answer the question that a run waits for, before it is taken up again.
-
-    Args:
-        run: The outermost one.
-        tools: Of the process that takes it up.
-        given: The answer as it was written; none to ask whoever watches.
-
-    Raises:
-        UsageError: The answer is wrong, or nothing was asked.
-        Refused: There is no answer yet, and nobody can be asked.
-    """
-    found = open_question(run)
-    if found is None:
-        if given:
-            raise UsageError(f"run {run.head.id} waits for no answer", fix="leave --answer out")
-        return
-    holder, asked = found
-    now = tools.clock.now()
-    if given and not _expired(asked, now):
-        answered: Answered | None = Answered(
-            at=now, step=asked.step, values=typed(asked, given), by=tools.by or "the operator"
-        )
-    else:
-        answered = _from_watcher(asked, tools, now)
-    if answered is None:
-        if run.head.ended_at is None:
-            return  # it broke off while it asked: it will ask again when it gets there
-        raise Refused(waits_for(asked), fix=f"runbook resume {run.head.id} {_example(asked)}")
-    directory = tools.journal.directory
-    with locks.hold_run(directory, holder.head.id, now=now):
-        tools.journal.continue_(holder.head.id).record(
-            msgspec.structs.replace(answered, at=tools.clock.now())
-        )
 
 
 def recall(scene: Scene, run: Run) -> None:
@@ -136,7 +104,7 @@ def typed(asked: Asked, given: Mapping[str, str]) -> dict[str, Setting]:
         except UsageError as error:
             wrong.append(f"answer {name!r}: {error.problem} ({error.fix})")
     if wrong:
-        raise UsageError("\n".join(wrong), fix=f"write: {_example(asked)}")
+        raise UsageError("\n".join(wrong), fix=f"write: {example(asked)}")
     return values
 
 
@@ -150,28 +118,38 @@ def _asked(step: Ask, scene: Scene) -> Asked:
         answers={name: _answerable(spec) for name, spec in questions.wanted(step).items()},
         who=scene.words(step.who),
         expires_at=None if dry else scene.now + scene.seconds(step.expires),
+        use_within=None if dry else float(scene.tools.policy.approval.use_within),
     )
     scene.record(event)
     return event
 
 
-def _from_watcher(asked: Asked, tools: Tools, now: float) -> Answered | None:
+def _too_old(answered: Answered, step: Ask, scene: Scene) -> None:
+    """An answer that was not used in time counts no more: it is asked anew."""
+    until = day_and_time(answered.use_by or 0.0)
+    sentence = f"the answer of {answered.by or 'the operator'} was to be used by {until}: it is asked anew"
+    scene.record(Told(at=scene.now, step=step.id, sentence=sentence, level="warning"))
+    scene.asked.pop(step.id, None)
+
+
+def from_watcher(asked: Asked, tools: Tools, now: float) -> Answered | None:
     """What whoever watches says, typed; None when nobody is there, or nothing right was said."""
     problem = ""
     for _ in range(TRIES):
-        if _expired(asked, now):
+        if expired(asked, now):
             return Answered(at=now, step=asked.step, expired=True)
         said = tools.watcher.answer(asked, problem)
         now = tools.clock.now()
         if said is None or tools.cancel:
-            return Answered(at=now, step=asked.step, expired=True) if _expired(asked, now) else None
+            return Answered(at=now, step=asked.step, expired=True) if expired(asked, now) else None
         try:
             values = typed(asked, said)
         except UsageError as error:
             problem = error.problem
             continue
-        if not _expired(asked, now):  # the answer took its time
-            return Answered(at=now, step=asked.step, values=values, by=tools.by or "the operator")
+        if not expired(asked, now):  # the answer took its time
+            by = tools.by or "the operator"
+            return Answered(at=now, step=asked.step, values=values, by=by, via="terminal")
     return None
 
 
@@ -182,7 +160,8 @@ def _take(step: Ask, answered: Answered, scene: Scene) -> None:
     )
 
 
-def _expired(asked: Asked, now: float) -> bool:
+def expired(asked: Asked, now: float) -> bool:
+    """Whether it is too late to answer."""
     return asked.expires_at is not None and now >= asked.expires_at
 
 
@@ -201,7 +180,8 @@ def _input(spec: Answerable) -> Input:
     return msgspec.convert(msgspec.to_builtins(spec), Input)
 
 
-def _example(asked: Asked) -> str:
+def example(asked: Asked) -> str:
+    """How the answer is written on a command line."""
     return " ".join(
         f"--answer {name}={'yes' if spec.type == 'bool' else spec.type.upper()}"
         for name, spec in asked.answers.items()

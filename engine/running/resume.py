@@ -33,7 +33,7 @@ from engine.record import (
     Settled,
     TargetFound,
 )
-from engine.running import asking, calling, commands, goal, runner, steps
+from engine.running import answering, asking, calling, commands, goal, runner, steps
 from engine.running.outcomes import End, conclude, stop_if_asked
 from engine.running.proposal import Rehearsal
 from engine.running.remedy import Hands, Made, by_hand, put_back
@@ -68,7 +68,7 @@ def resume(wanted: str, tools: Tools, answers: Mapping[str, str] | None = None) 
     before = tools.journal.run(wanted)
     _must_be_unfinished(before, tools)
     _must_be_outermost(before, tools)
-    asking.settle(before, tools, answers or {})
+    answering.settle(before, tools, answers or {})
     return take_up(tools.journal.run(before.head.id), tools)
 
 

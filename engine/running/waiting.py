@@ -1,0 +1,133 @@
+"""What a run waits for, read from its events; and the way in for whoever answers it from outside.
+
+One promise: who is within ``held`` is alone with the run and those that called it, and has read them
+after that was so.
+
+Not here: answering (``engine.running.approval``, ``engine.running.answering``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from engine.errors import Refused
+from engine.journal import Journal, locks
+from engine.record import Answered, Asked, Ended, Event, Planned, Requested, Ruled, Run
+from engine.running.asking import open_question
+
+#: How long a run's lock is waited for, in seconds: another answer takes milliseconds.
+PATIENCE_S = 3.0
+_PAUSE_S = 0.02
+
+
+class Waiting(NamedTuple):
+    """A change that waits for a yes.
+
+    Attributes:
+        run: Whose it is: the run itself, or one that it called.
+        planned: What is asked for.
+    """
+
+    run: Run
+    requested: Requested
+    planned: Planned
+
+
+def open_request(run: Run) -> Waiting | None:
+    """The change that a run, or one that it called, waits with.
+
+    None once it is ruled on, and once the run has ended. What was requested before the run broke off
+    can be answered too.
+    """
+    if run.head.outcome not in {None, "waiting"}:
+        return None
+    planned: dict[str, Planned] = {}
+    found: Waiting | None = None
+    for event in run.events:
+        if isinstance(event, Planned):
+            planned[event.step] = event
+        elif isinstance(event, Requested):
+            found = Waiting(run, event, planned[event.step])
+        elif isinstance(event, Ruled) and found and event.digest == found.requested.digest:
+            found = None
+    inner = (open_request(one) for one in reversed(run.called))
+    return found or next((one for one in inner if one), None)
+
+
+def holder_of(run: Run) -> tuple[Run, Requested | Asked] | None:
+    """What a run waits for, a change or a question, and whose it is."""
+    if (waiting := open_request(run)) is not None:
+        return waiting.run, waiting.requested
+    return open_question(run)
+
+
+def due(run: Run) -> float | None:
+    """Until when what a run waits for can be answered (epoch seconds); None when it waits for nothing."""
+    found = holder_of(run)
+    if found is None:
+        return None
+    return found[1].decide_by if isinstance(found[1], Requested) else found[1].expires_at
+
+
+def answered(run: Run) -> bool:
+    """Whether what a run waited for has been answered or withdrawn, so that it is to be resumed."""
+    if run.head.outcome != "waiting":
+        return False
+    if any(answered(one) for one in run.called):
+        return True
+    return any(isinstance(event, Ruled | Answered) for event in _since_end(run))
+
+
+def _since_end(run: Run) -> Iterator[Event]:
+    for event in reversed(run.events):
+        if isinstance(event, Ended):
+            return
+        yield event
+
+
+def rulings(run: Run) -> Iterator[Ruled]:
+    """Every ruling of a run and of those that it called, each run's oldest first."""
+    yield from (event for event in run.events if isinstance(event, Ruled))
+    for one in run.called:
+        yield from rulings(one)
+
+
+@contextmanager
+def held(wanted: str, journal: Journal, now: float) -> Iterator[list[Run]]:
+    """Be alone with a run: the outermost one first, down to the one that waits.
+
+    Raises:
+        Refused: Another process has been working on it for ``PATIENCE_S``.
+        UnknownName: There is no such run.
+    """
+    outermost = journal.run(wanted).head.id.partition(".")[0]
+    with ExitStack() as locked:
+        locked.enter_context(_patiently(journal, outermost, now))
+        family = _down_to_holder(journal.run(outermost))
+        for run in family[1:]:
+            locked.enter_context(_patiently(journal, run.head.id, now))
+        yield family
+
+
+def _down_to_holder(run: Run) -> list[Run]:
+    found = holder_of(run)
+    chain = [run]
+    while found and chain[-1].head.id != found[0].head.id:
+        chain.append(
+            next(one for one in chain[-1].called if f"{found[0].head.id}.".startswith(f"{one.head.id}."))
+        )
+    return chain
+
+
+def _patiently(journal: Journal, run: str, now: float) -> locks.Lock:
+    ends = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return locks.hold_run(journal.directory, run, now=now)
+        except Refused:
+            if time.monotonic() >= ends:
+                raise
+            time.sleep(_PAUSE_S)
