@@ -16,6 +16,8 @@ Status = Literal["firing", "resolved"]
 #: What one alert may hold at most; more is cut (texts) or refused (numbers of things) where it is read.
 MAX_LABELS = 64
 MAX_TEXT = 4096
+#: Alerts of one body that are taken; a sender's groups are smaller.
+MAX_ALERTS = 2000
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
