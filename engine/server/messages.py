@@ -453,9 +453,11 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         evidence: At most three lines of what it stands on.
         path: On the page: ``/runs/…``; the public address goes before it.
         link: Path with a signed, time-limited link that can be answered without a login; empty for none.
+        to: Whom it is for: the name of an entry of ``settings.notify``.
     """
 
     id: int
+    to: str = ""
     at: float
     about: Literal["waiting", "ended", "lease", "trouble"]
     run: str
@@ -482,7 +484,7 @@ class Notices(_Message, frozen=True, kw_only=True, tag="notices"):
 
 
 class NoticeTold(_Message, frozen=True, kw_only=True, tag="notice-told"):
-    """A notice went out, or ``problem``: it was given up."""
+    """A notice went out, or ``problem``: it did not; the worker hands it out again later, for a day."""
 
     notice: int
     problem: str = ""
