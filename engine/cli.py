@@ -51,7 +51,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("record", "Tell a run again from its journal, as text, HTML, Markdown or JSON."),
     "resume": ("undo", "Finish a run that was interrupted, or that waits for an answer."),
     "undo": ("undo", "Take back what a run changed, exactly."),
-    "keep": ("undo", "Make a run's temporary changes last: they are no longer taken back."),
+    "leases": ("leases", "List temporary changes; give them more time, end or keep them."),
+    "keep": ("leases", "Make a run's temporary changes last: they are no longer taken back."),
     "audit": ("record", "List every run, change, undo and refusal; verify the chain."),
     "doctor": ("doctor", "Say what works on this machine, and what mends the rest."),
 }

@@ -275,5 +275,8 @@ FindTarget = Callable[[str], Target]
 
 #: Group ``runbook.readers``, under ``setting``: what a knob holds now, in the place that counts.
 ReadSetting = Callable[[Knob, Target], KnobValue]
+#: Group ``runbook.readers``, under ``lines``: what the owner of an agent's configuration writes, and where,
+#: so that a change stays when runbook no longer keeps it. From the change alone; reads nothing.
+KeptLines = Callable[[Change], str]
 #: Group ``runbook.readers``, under ``counters``: what each counter of a target says now, in their order.
 ReadCounters = Callable[[Target], tuple[Reading, ...]]

@@ -71,19 +71,6 @@ def undo(
     raise typer.Exit(4 if any(one.state in {"left", "failed"} for one in settled) else 0)
 
 
-@app.command(epilog="Example: runbook keep last")
-def keep(run: RunId = "last", as_json: Json = False, state: State = None) -> None:
-    """Make a run's temporary changes last: they are no longer taken back."""
-    with tools(Wish(runbook="", state=state)) as everything:
-        settled = temporary.make_lasting(run, everything)
-    if as_json:
-        emit(settled)
-    elif settled:
-        _tell(settled)
-    else:
-        typer.echo("no change of it is temporary")
-
-
 def _tell(settled: Sequence[Settled]) -> None:
     """A line per change, and the way by hand where we could not."""
     for one in settled:

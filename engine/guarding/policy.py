@@ -133,6 +133,21 @@ class Approval(_Part, frozen=True, kw_only=True):
     use_within: Seconds = 900.0
 
 
+class Lease(_Part, frozen=True, kw_only=True):
+    """How long a temporary change may last.
+
+    Attributes:
+        at_most: From the change on, however often it is given more time; 0 is no bound.
+    """
+
+    at_most: Annotated[Seconds, Meta(ge=0)] = 0.0
+
+    def bounded(self, seconds: float) -> float:
+        """A runbook's lease, no longer than this allows."""
+        most = float(self.at_most)
+        return min(seconds, most) if most else seconds
+
+
 class Command(_Part, frozen=True, kw_only=True):
     """A command that runbooks may run, with the arguments that it may have.
 
@@ -166,6 +181,7 @@ class Policy(_Part, frozen=True, kw_only=True):
         freeze: Windows without changes.
         freshness: How old evidence may be.
         approval: How long a change waits for a yes.
+        lease: How long a temporary change may last.
         protected: Names, profiles or refs of targets that are never changed; `*` stands for anything.
         memory_share: The most of the memory left that a change may take.
         commands: The commands that runbooks may run; no others are.
@@ -181,6 +197,7 @@ class Policy(_Part, frozen=True, kw_only=True):
     freeze: tuple[Freeze, ...] = ()
     freshness: Seconds = 300.0
     approval: Approval = Approval()
+    lease: Lease = Lease()
     protected: Names = ()
     memory_share: Share = 0.5
     commands: tuple[Command, ...] = ()

@@ -28,6 +28,7 @@ from engine.record import (
     Applied,
     Ended,
     Event,
+    Extended,
     Intended,
     Resumed,
     Run,
@@ -182,6 +183,8 @@ class Journal:
             self._db.execute(tables.APPLY_ATTEMPT, (log.number, event.attempt))
         elif isinstance(event, Settled):
             self._db.execute(tables.SETTLE_ATTEMPT, (event.state, event.at, log.number, event.attempt))
+        elif isinstance(event, Extended):
+            self._db.execute(tables.EXTEND_ATTEMPT, (event.lease_until, log.number, event.attempt))
         elif isinstance(event, Ended | Resumed):
             (head,) = self._db.execute(tables.HEAD_BY_NUMBER, (log.number,)).fetchone()
             self._db.execute(tables.END_RUN, (encode(tables.head_after(head_of(head), event)), log.number))
@@ -208,6 +211,18 @@ class Journal:
         found = self._run(head_of(head), events)
         children = [one for one in self.called_by(found.head.id) if one.rpartition(".")[0] == found.head.id]
         return msgspec.structs.replace(found, called=tuple(self.run(one) for one in children))
+
+    def head(self, run: str) -> RunHead:
+        """A run's head, by its full id.
+
+        Raises:
+            UnknownName: There is no such run.
+        """
+        with explained(self.directory):
+            row = self._db.execute(tables.RUN_BY_ID, (run,)).fetchone()
+        if row is None:
+            raise self._no_run(run)
+        return head_of(row[1])
 
     def bodies(self, run: str, after: int = 0) -> list[tuple[int, bytes]]:
         """Rows of one run that follow row ``after``, as they were written: row number and JSON.

@@ -77,6 +77,7 @@ ADD_ATTEMPT = (
     "INSERT INTO attempts (run, number, seq, target, remediation, intended_at, lease_until) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+EXTEND_ATTEMPT = "UPDATE attempts SET lease_until = ? WHERE run = ? AND number = ?"
 APPLY_ATTEMPT = "UPDATE attempts SET state = 'applied' WHERE run = ? AND number = ?"
 SETTLE_ATTEMPT = "UPDATE attempts SET state = ?, settled_at = ? WHERE run = ? AND number = ?"
 _ATTEMPT_ROWS = (

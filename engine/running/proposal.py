@@ -56,7 +56,7 @@ def propose(planner: Planner, step: Change, scene: Scene, rung: int = 0) -> Prop
     scene.record(Planned(at=scene.now, step=step.id, plan=plan, rung=rung, knobs=_bare(case.knobs)))
     if not plan.changes:
         return Turned("blocked" if plan.blocked else "nothing", plan.reason or "there is nothing to change")
-    lease_s = None if step.lease is None else scene.seconds(step.lease)
+    lease_s = None if step.lease is None else scene.tools.policy.lease.bounded(scene.seconds(step.lease))
     decisions = scene.tools.guard().decisions(plan, _situation(plan, scene, lease_s))
     return Proposal(plan, decisions, strictest(decisions).answer, lease_s)
 
