@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "undo": ("undo", "Take back what a run changed, exactly."),
     "leases": ("leases", "List temporary changes; give them more time, end or keep them."),
     "keep": ("leases", "Make a run's temporary changes last: they are no longer taken back."),
+    "user": ("user", "Say who may log in to the page, and as what."),
     "audit": ("record", "List every run, change, undo and refusal; verify the chain."),
     "doctor": ("doctor", "Say what works on this machine, and what mends the rest."),
 }
