@@ -191,13 +191,17 @@ class Would(_Event, frozen=True, kw_only=True, tag="would"):
 
 
 class Intended(_Event, frozen=True, kw_only=True, tag="intended"):
-    """On disk before the write: what will be changed and all that undo needs."""
+    """On disk before the write: what will be changed and all that undo needs.
+
+    ``sealed``: secrets were taken out of it; the SHA-256 of what was put aside (``engine.journal.sealed``).
+    """
 
     attempt: int
     remediation: str
     change: Change
     captured: dict[str, Setting] = {}
     lease_until: float | None = None
+    sealed: str = ""
 
 
 class Applied(_Event, frozen=True, kw_only=True, tag="applied"):

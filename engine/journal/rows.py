@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from engine import redaction
 from engine.errors import JournalUnavailable
 from engine.record import ChangeState, Event, Intended, RunHead, Told
 from engine.values import Change, Setting
@@ -32,6 +33,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         number: Within its run, from 1.
         captured: What was there before; written once, before the change.
+        sealed: Secrets were taken out of change and captured; ``Journal.whole`` gives them back to an undo.
         lease_until: When it is to be undone by itself; None for a lasting change.
         settled_at: None while nobody has said how it ended.
     """
@@ -46,10 +48,16 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     lease_until: float | None
     change: Change
     captured: dict[str, Setting]
+    sealed: str = ""
 
 
 def encode(value: object) -> bytes:
-    """A value as JSON."""
+    """A value as JSON, without secrets: the one way into the journal."""
+    return redaction.HERE.json(plain(value))
+
+
+def plain(value: object) -> bytes:
+    """A value as JSON, as it is."""
     try:
         return _encoder.encode(value)
     except UnicodeEncodeError:  # a name from /proc or a log that is no UTF-8
@@ -104,4 +112,5 @@ def attempt_of(row: tuple[Any, ...]) -> Attempt:
         lease_until=lease_until,
         change=event.change,
         captured=event.captured,
+        sealed=event.sealed,
     )

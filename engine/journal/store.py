@@ -5,7 +5,8 @@ is ever changed. Events are rows of an append-only, hash-chained SQLite table; t
 runs and attempts beside it are written in the same transaction and can be derived from it.
 
 Layout of the state directory (0700): ``journal.db`` (0600, WAL, ``synchronous=FULL``),
-``journal.anchor`` (end of the chain), ``locks/``. Cost: 0.1 ms a commit.
+``journal.anchor`` (end of the chain), ``locks/``, ``sealed/`` (what undo needs and no row may hold).
+Cost: 0.1 ms a commit.
 
 Not here: hashes (``chain``), locks (``locks``), SQL text (``tables``), JSON
 (``engine.journal.rows``), what the events mean (``engine.record``).
@@ -24,6 +25,7 @@ import msgspec
 from engine.errors import JournalUnavailable, RunbookError, UnknownName, UsageError, nearest
 from engine.journal import chain, locks, tables
 from engine.journal.rows import Attempt, Begun, attempt_of, decode, encode, head_of
+from engine.journal.sealed import Sealed
 from engine.record import (
     Applied,
     Ended,
@@ -48,6 +50,7 @@ class Journal:
         self.directory = directory
         self._db = db
         self._anchor = chain.Anchor(directory / "journal.anchor")
+        self._sealed = Sealed(directory)
         self._tip: tuple[int, bytes] | None = None
 
     # ── opening ─────────────────────────────────────────────────────────────────
@@ -144,9 +147,11 @@ class Journal:
                 yield
                 self.commit()
             except BaseException:
+                self._sealed.keep()
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+            self._sealed.sweep()
             if self._tip is not None:
                 self._anchor.write(*self._tip)
 
@@ -159,7 +164,7 @@ class Journal:
         if self._tip is None:
             self._tip = self._db.execute(tables.TIP).fetchone() or (0, chain.ROOT)
         seq, prev = self._tip[0] + 1, self._tip[1]
-        body = encode(event)
+        body = self._sealed.body(log.run, event)
         digest = chain.link(prev, seq, log.run, body)
         self._db.execute(tables.ADD_EVENT, (seq, log.number, prev, digest, body))
         self._tip = (seq, digest)
@@ -261,6 +266,10 @@ class Journal:
         with explained(self.directory):
             rows = self._db.execute(tables.LEASES, (now,)).fetchall()
         return [attempt_of(row) for row in rows]
+
+    def whole(self, attempt: Attempt) -> Attempt:
+        """A change with the secrets that undo needs: for undo only, never to be shown."""
+        return self._sealed.whole(attempt)
 
     def verify(self) -> list[chain.Damage]:
         """Every place where the journal is not what was written; empty when it is whole."""

@@ -314,6 +314,7 @@ def _no_target(one: Attempt, made: Made) -> tuple[ChangeState, str, str]:
 
 def made_of(one: Attempt, run: Run, tools: Tools) -> Made:
     """An attempt with its remediation, its step, and the plan's words for undoing it by hand."""
+    one = tools.journal.whole(one)
     steps_of = {event.attempt: event.step for event in run.events if isinstance(event, Intended)}
     step = steps_of.get(one.number, "")
     plans = [event.plan for event in run.events if isinstance(event, Planned) and event.step == step]
