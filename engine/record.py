@@ -403,6 +403,21 @@ class Extended(_Event, frozen=True, kw_only=True, tag="extended"):
     comment: str = ""
 
 
+class Pruned(_Event, frozen=True, kw_only=True, tag="pruned"):
+    """The details of a run that ended long ago were dropped; what its audit tells of is still there.
+
+    Attributes:
+        rows: The journal's rows whose content went, as first and last of each stretch.
+        digest: SHA-256 (hex) over number and digest of each of them.
+        keep_s: How long runs are kept whole, in seconds, as whoever dropped them said.
+    """
+
+    rows: tuple[tuple[int, int], ...]
+    digest: str
+    by: str
+    keep_s: float = 0.0
+
+
 class Called(_Event, frozen=True, kw_only=True, tag="called"):
     """On disk before another runbook begins: its run will bear this id."""
 
@@ -460,6 +475,7 @@ Event = (
     | Barred
     | Alerted
     | Extended
+    | Pruned
     | Called
     | Returned
     | Ended
