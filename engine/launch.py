@@ -27,6 +27,7 @@ from engine.language.check import require
 from engine.language.loader import LoadedRunbook
 from engine.language.model import Call, Change, Look, Run, Runbook, all_steps
 from engine.record import Watcher
+from engine.running.discreet import Discreet
 from engine.running.leases import end_leases, keep_leases
 from engine.running.runner import Order, run
 from engine.running.scene import Silent, Tools
@@ -139,7 +140,7 @@ def tools(wish: Wish, watcher: Watcher | None = None) -> Iterator[Tools]:
             clock=SystemClock(cancel),
             cancel=cancel,
             find=finder.find,
-            watcher=watcher or Silent(),
+            watcher=Discreet(watcher) if watcher else Silent(),
             yes=wish.yes,
             by=wish.by or host.operator(),
             policy_file=str(named.absolute()) if named else "",

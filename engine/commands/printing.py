@@ -75,22 +75,25 @@ def pairs(given: Sequence[str]) -> dict[str, str]:
 
 
 def tell_error(error: RunbookError, *, as_json: bool) -> None:
-    """An error on stderr: what happened, then the way out."""
+    """An error on stderr: what happened, then the way out; without secrets, as all that is written."""
+    from engine.redaction import HERE  # noqa: PLC0415 - errors are rare
+
+    said, way_out = HERE.text(error.problem), HERE.text(error.fix)
     if as_json:
         import msgspec  # noqa: PLC0415
 
         facts: dict[str, object] = {
-            "error": error.problem,
-            "fix": error.fix,
+            "error": said,
+            "fix": way_out,
             "kind": type(error).__name__,
             "exit_code": error.exit_code,
             "touched": error.touched,
         }
         if isinstance(error, DocumentError):
-            facts["complaints"] = error.complaints
+            facts["complaints"] = [HERE.text(one) for one in error.complaints]
         typer.echo(msgspec.json.encode(facts).decode(), err=True)
         return
-    problem = "\n".join(text.plain(line) for line in error.problem.splitlines())
+    problem = "\n".join(text.plain(line) for line in said.splitlines())
     shown = f"error:\n{problem}" if "\n" in problem else f"error: {problem}"
-    fix = f"\n  fix: {text.plain(error.fix)}" if error.fix else ""
+    fix = f"\n  fix: {text.plain(way_out)}" if way_out else ""
     typer.echo(f"{shown}{fix}", err=True)

@@ -20,6 +20,8 @@ from engine.language import documents
 from engine.language.documents import Document
 from engine.language.inputs import typed_defaults
 from engine.language.model import Each, Runbook, Step, Try
+from engine.record import RunHead
+from engine.redaction import MASK
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -67,6 +69,26 @@ def parse(raw: bytes, path: Path) -> LoadedRunbook:
     if complaints or loaded is None:
         raise DocumentError(complaints, fix=f"correct {path}; nothing was done")
     return loaded
+
+
+def recorded(head: RunHead) -> LoadedRunbook:
+    """The runbook of an earlier run: from its record; where that had a secret in it, from its file.
+
+    Raises:
+        DocumentError: It is wrong; all complaints at once.
+        UsageError: A secret was taken out of the record, and the file is another one by now.
+    """
+    raw, name = head.runbook_text.encode(), Path(f"{head.runbook}.yaml")
+    if MASK not in head.runbook_text or hashlib.sha256(raw).hexdigest() == head.runbook_hash:
+        return parse(raw, name)
+    for suffix in _SUFFIXES:
+        path = Path(head.directory or ".") / f"{head.runbook}{suffix}"
+        if path.is_file() and hashlib.sha256(read_bytes(path)).hexdigest() == head.runbook_hash:
+            return load(path)
+    raise UsageError(
+        f"the runbook of run {head.id} held a secret, which is never recorded, and its file has changed",
+        fix=f"runbook undo {head.id}, then run it anew, with the secret as a secret input",
+    )
 
 
 def parse_partly(raw: bytes, path: Path) -> tuple[LoadedRunbook | None, tuple[str, ...]]:

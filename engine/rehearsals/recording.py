@@ -17,13 +17,13 @@ import msgspec
 from engine import record
 from engine.language.model import Runbook
 from engine.record import Event, Run
+from engine.redaction import MASK
 from engine.rehearsals import happened
 from engine.rehearsals.saying import said
 from engine.rehearsals.sights import Sight
 from engine.rehearsals.stage import BEFORE
 from engine.rehearsals.steps import placed
 from engine.rehearsals.thinning import Thinner
-from engine.running.runner import SECRET
 from engine.values import Evidence, KnobValue, Reading, Setting, Target
 
 #: Case documents are plain data here: the keys of ``engine.rehearsals.model``.
@@ -49,7 +49,7 @@ def of_run(run: Run, runbook: Runbook, *, thin: bool = True) -> Document:
     found: Document = {
         "case": f"As it was on kernel {'.'.join(head.kernel.split('.')[:2])}: {words}",
         "runbook": head.runbook,
-        "inputs": {name: value for name, value in head.inputs.items() if value != SECRET},
+        "inputs": {name: value for name, value in head.inputs.items() if value != MASK},
         "dry_run": head.dry_run,
         "target": target_of(target, _knobs(events)),
         **said(events, thinner),

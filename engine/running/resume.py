@@ -33,6 +33,7 @@ from engine.record import (
     Settled,
     TargetFound,
 )
+from engine.redaction import HERE, MASK
 from engine.running import answering, asking, calling, commands, goal, runner, steps
 from engine.running.outcomes import End, conclude, stop_if_asked
 from engine.running.proposal import Rehearsal
@@ -78,9 +79,9 @@ def take_up(before: Run, tools: Tools, holds: frozenset[str] = frozenset()) -> R
     Raises:
         RunbookError: As for ``resume``.
     """
-    loaded = loader.parse(before.head.runbook_text.encode(), Path(f"{before.head.runbook}.yaml"))
-    runbook = loaded.document
-    secret = sorted(name for name, spec in runbook.inputs.items() if spec.secret)
+    runbook = loader.recorded(before.head).document
+    hidden = {name for name, value in before.head.inputs.items() if value == MASK}
+    secret = sorted(hidden | {name for name, spec in runbook.inputs.items() if spec.secret})
     if secret:
         raise UsageError(
             f"the run had secret inputs ({', '.join(secret)}), which are never recorded: it can't go on",
@@ -326,6 +327,7 @@ def made_of(one: Attempt, run: Run, tools: Tools) -> Made:
 
 def settled_as(at: float, made: Made, state: ChangeState, because: str, by_hand: str = "") -> Settled:
     """How a change of an earlier process ended, as an event."""
-    return Settled(
+    settled = Settled(
         at=at, step=made.step, attempt=made.attempt, state=state, because=because, undo_by_hand=by_hand
     )
+    return HERE.struct(settled)

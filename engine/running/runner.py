@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import host
+from engine import host, redaction
 from engine.clock import stop_on_signals
 from engine.errors import Interrupted, JournalUnavailable, Refused, RunbookError
 from engine.journal import locks
@@ -33,9 +33,6 @@ from engine.running.proposal import Rehearsal
 from engine.running.remedy import Hands
 from engine.running.scene import Scene, Tools
 from engine.values import Cost, Setting, Target
-
-#: What stands in the record for a secret input.
-SECRET = "(secret)"  # noqa: S105 - the opposite of one
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +78,8 @@ def begin(head: RunHead, order: Order, tools: Tools, holds: frozenset[str] = fro
         RunbookError: As for ``run``.
     """
     steps.preflight(order.runbook, tools.parts)
-    with ExitStack() as held:
+    secret = [order.inputs.get(name) for name, spec in order.runbook.inputs.items() if spec.secret]
+    with redaction.known(secret), ExitStack() as held:
         hold(held, [head], tools, holds)
         log = tools.journal.begin(head)
         announce(head, tools)
@@ -171,7 +169,7 @@ def new_head(order: Order, tools: Tools, *, id_: str = "", called_by: str = "") 
         summary=runbook.summary,
         target=order.target.name if order.target else "",
         target_ref=order.target.ref if order.target else "",
-        inputs={name: SECRET if name in hidden else value for name, value in order.inputs.items()},
+        inputs={name: redaction.MASK if name in hidden else value for name, value in order.inputs.items()},
         dry_run=order.dry_run,
         started_at=now,
         by=tools.by,
