@@ -15,7 +15,7 @@ from engine.errors import Refused
 from engine.language.model import Call, Change, Each, Run, Step, Try
 from engine.record import StepStarted
 from engine.running import commands, goal, seeing
-from engine.running.outcomes import stop_if_asked
+from engine.running.outcomes import End, stop_if_asked, waits
 from engine.running.scene import Scene, Turned
 from engine.running.wanted import wanted
 
@@ -39,29 +39,34 @@ def changes(step: Step) -> bool:
     return isinstance(step, Change | Try | Call) or (isinstance(step, Run) and not step.reads)
 
 
-def climb(step: Try, scene: Scene, hands: Turner) -> None:
+def climb(step: Try, scene: Scene, hands: Turner) -> End | None:
     """The rungs of a ladder, until the goal holds or, if the author says so, until one helped.
+
+    A rung that waits for a yes ends the run for now: what comes after it is not done in its place.
 
     A rung that helped, but not enough, is planned anew from new evidence: a reader that can
     breathe again shows its true limits.
     """
     if step.stop == "first-better" and _some_stand(step, scene):
-        return  # it helped before the run was taken up again
+        return None  # it helped before the run was taken up again
     for number, rung in enumerate(step.rungs, 1):
         for _ in range(_CLIMBS):
             stop_if_asked(scene)
             seeing.refresh(scene)
             if _holds_by_now(step, scene):
-                return
+                return None
             stop_if_asked(scene)
             if not wanted(rung, scene):
                 break
             scene.note(StepStarted(at=scene.now, step=rung.id, title=rung.title, action="change"))
             turned = turn(rung, scene, hands, number)
+            if turned.result == "waiting":
+                return waits(scene)
             if turned.holds or (step.stop == "first-better" and turned.stands):
-                return
+                return None
             if not turned.stands:
                 break
+    return None
 
 
 def _some_stand(step: Try, scene: Scene) -> bool:
@@ -81,13 +86,21 @@ def _holds_by_now(step: Try, scene: Scene) -> bool:
     return False
 
 
-def run(step: Run, scene: Scene, hands: Turner) -> None:
+def run(step: Run, scene: Scene, hands: Turner) -> End | None:
     """A command: it reads, or it changes something as a remediation would."""
     if step.reads:
         commands.read(step, scene)
-        return
+        return None
     change, hand = commands.changing(step, scene)
-    turn(change, scene, hands, remediation=hand)
+    return change_once(change, scene, hands, hand)
+
+
+def change_once(
+    step: Change, scene: Scene, hands: Turner, remediation: Remediation | None = None
+) -> End | None:
+    """A change outside a ladder; an end when it waits for a yes."""
+    turned = turn(step, scene, hands, remediation=remediation)
+    return waits(scene) if turned.result == "waiting" else None
 
 
 def turn(
@@ -100,6 +113,8 @@ def turn(
     """
     turned = hands.turn(step, scene, rung, remediation)
     scene.turned.append((step, turned))
+    if turned.result == "waiting":
+        stop_if_asked(scene)
     if turned.result == "blocked" and step.on_failure != "continue":
         # What can't be done is not what need not be done: no costlier step takes its place unsaid.
         raise Refused(

@@ -41,13 +41,11 @@ def conclude(scene: Scene) -> End:
         return _without_goal(scene, names)
     if _holds(scene):
         return _holding(scene, names, any(turned.result == "leased" for _, turned in standing))
-    return _waiting(scene, names) or _held_back(scene) or ("unfixed", _unfixed(scene, names))
+    return _held_back(scene) or ("unfixed", _unfixed(scene, names))
 
 
 def _without_goal(scene: Scene, names: str) -> End:
-    """Nothing is measured at the end: what waits, what was called, what was changed is the outcome."""
-    if waits := _waiting(scene, names):
-        return waits
+    """Nothing is measured at the end: what was called, what was changed is the outcome."""
     called = scene.returned
     if called is not None:
         if called.outcome == "healthy" and (held := _held_back(scene)):
@@ -61,6 +59,24 @@ def _without_goal(scene: Scene, names: str) -> End:
     if not names:
         return _held_back(scene) or ("healthy", "Every step was carried out; nothing was changed.")
     return "mitigated", f"Changed {names}; the runbook has no goal that would measure whether it helped."
+
+
+def waits(scene: Scene) -> End:
+    """The last change needs a yes: whatever else came of the run, that is open."""
+    step, turned = scene.turned[-1]
+    names = _listed(one.remediation for one, how in scene.turned if how.stands)
+    parts = [f"{step.remediation} needs a yes: {turned.because}."]
+    if names:
+        parts.append(f"In force because it helped: {names}.")
+    parts += [f"{one.runbook} ended as {one.outcome}: {one.sentence}" for one in _last_returns(scene)]
+    return "waiting", f"{' '.join(parts)}{_cause(scene)}"
+
+
+def withdrawn(scene: Scene, because: str) -> End:
+    """What it waited for was taken back, and the goal does not hold."""
+    names = _listed(one.remediation for one, how in scene.turned if how.stands)
+    left = f"In force because it helped: {names}." if names else "Nothing was changed."
+    return "refused", f"It waits no more: {because}. {_goal_state(scene)}. {left}{_cause(scene)}"
 
 
 def failed(scene: Scene, problem: str) -> End:
@@ -131,22 +147,6 @@ def _own(step: str, scene: Scene) -> bool:
     return not step.startswith(f"{scene.head.id}.")
 
 
-def _waiting(scene: Scene, names: str) -> End | None:
-    """A change waits for a yes: whatever else came of the run, that question is open."""
-    waits = [(step, turned) for step, turned in scene.turned if turned.result == "waiting"]
-    if not waits:
-        return None
-    step, turned = waits[0]
-    others = _listed(one.remediation for one, _ in waits if one.remediation != step.remediation)
-    parts = [f"{step.remediation} needs a yes: {turned.because}."]
-    if others:
-        parts.append(f"So do {others}.")
-    if names:
-        parts.append(f"In force because it helped: {names}.")
-    parts += [f"{one.runbook} ended as {one.outcome}: {one.sentence}" for one in _last_returns(scene)]
-    return "waiting", f"{' '.join(parts)}{_cause(scene)}"
-
-
 def _held_back(scene: Scene) -> End | None:
     """Refused: when a change was held back and none was tried."""
     held = [(step, turned) for step, turned in scene.turned if turned.result == "refused"]
@@ -158,23 +158,8 @@ def _held_back(scene: Scene) -> End | None:
 
 def _unfixed(scene: Scene, names: str) -> str:
     """The cause first, then how far off the goal is, then what was done."""
-    goal = scene.goal
-    if goal is None or goal.holds is None:
-        state = "Whether the goal holds could not be measured"
-    else:
-        known = {
-            name: value
-            for name, value in goal.values.items()
-            if not (goal.means and name.startswith("inputs."))
-        }
-        told = (
-            f"Wanted and not reached: {goal.means}"
-            if goal.means
-            else f"The goal does not hold: {goal.condition}"
-        )
-        state = f"{told}{_values(known, scene)}"
     undone = _listed(step.remediation for step, turned in scene.turned if turned.result == "undone")
-    parts = [f"{_cause(scene)} {state}.".strip()]
+    parts = [f"{_cause(scene)} {_goal_state(scene)}.".strip()]
     if undone:
         parts.append(f"Tried and undone: {undone}.")
     if names:
@@ -187,6 +172,20 @@ def _unfixed(scene: Scene, names: str) -> str:
     if idle:
         parts.append(f"Not made (the report says why): {idle}.")
     return " ".join(parts)
+
+
+def _goal_state(scene: Scene) -> str:
+    """How far off the goal is."""
+    goal = scene.goal
+    if goal is None or goal.holds is None:
+        return "Whether the goal holds could not be measured"
+    known = {
+        name: value for name, value in goal.values.items() if not (goal.means and name.startswith("inputs."))
+    }
+    told = (
+        f"Wanted and not reached: {goal.means}" if goal.means else f"The goal does not hold: {goal.condition}"
+    )
+    return f"{told}{_values(known, scene)}"
 
 
 #: Results of change steps with which nothing was written.

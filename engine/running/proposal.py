@@ -3,7 +3,8 @@
 One promise: it is handed a ``Planner``, the half of a remediation that only reads, so a dry-run
 that ends with a proposal has had no hands at any moment.
 
-Not here: making the change (``engine.running.remedy``).
+Not here: the yes that it needs (``engine.running.permission``), making the change
+(``engine.running.remedy``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from engine.contracts import Planner
 from engine.errors import Refused, RunbookError
 from engine.guarding.guards import Answer, Past, Situation, greatest_risk, strictest
 from engine.language.model import Change
-from engine.record import Judged, Planned, Would
+from engine.record import Planned, Would
 from engine.running.scene import Scene, Turned
 from engine.values import Decision, KnobValue, Plan
 
@@ -29,14 +30,16 @@ class Proposal(NamedTuple):
     """A plan with the guards' answers.
 
     Attributes:
-        lease_s: How long the change will last when it is temporary; else None.
         answer: The strictest of the decisions.
+        lease_s: How long the change will last when it is temporary; else None.
+        knobs: What was read for it, without the text around the values.
     """
 
     plan: Plan
     decisions: tuple[Decision, ...]
     answer: Answer
-    lease_s: float | None = None
+    lease_s: float | None
+    knobs: Mapping[str, KnobValue]
 
 
 def propose(planner: Planner, step: Change, scene: Scene, rung: int = 0) -> Proposal | Turned:
@@ -53,12 +56,13 @@ def propose(planner: Planner, step: Change, scene: Scene, rung: int = 0) -> Prop
     )
     plan = planner.plan(case)
     plan = msgspec.structs.replace(plan, risk=greatest_risk(plan.risk, planner.risk, step.risk))
-    scene.record(Planned(at=scene.now, step=step.id, plan=plan, rung=rung, knobs=_bare(case.knobs)))
+    knobs = _bare(case.knobs)
+    scene.record(Planned(at=scene.now, step=step.id, plan=plan, rung=rung, knobs=knobs))
     if not plan.changes:
         return Turned("blocked" if plan.blocked else "nothing", plan.reason or "there is nothing to change")
     lease_s = None if step.lease is None else scene.tools.policy.lease.bounded(scene.seconds(step.lease))
-    decisions = scene.tools.guard().decisions(plan, _situation(plan, scene, lease_s))
-    return Proposal(plan, decisions, strictest(decisions).answer, lease_s)
+    decisions = scene.tools.guard().decisions(plan, situation(plan, scene, lease_s))
+    return Proposal(plan, decisions, strictest(decisions).answer, lease_s, knobs)
 
 
 def _bare(knobs: Mapping[str, KnobValue]) -> dict[str, KnobValue]:
@@ -76,7 +80,8 @@ def _repeats(remediation: str, scene: Scene) -> tuple[float, ...]:
     )
 
 
-def _situation(plan: Plan, scene: Scene, lease_s: float | None) -> Situation:
+def situation(plan: Plan, scene: Scene, lease_s: float | None) -> Situation:
+    """What guards judge a plan by, as of now."""
     attempts = scene.log.journal.attempts(since=scene.now - DAY_S)
     target = scene.case().target
     return Situation(
@@ -97,42 +102,8 @@ def _situation(plan: Plan, scene: Scene, lease_s: float | None) -> Situation:
     )
 
 
-def permission(proposal: Proposal, step: Change, scene: Scene) -> Turned | None:
-    """Ask whoever must be asked, and write the judgement down; None when the change may be made."""
-    plan, decisions, answer = proposal.plan, proposal.decisions, proposal.answer
-    by, turned = "", None
-    if answer == "deny":
-        turned = Turned("refused", _because(decisions, "deny"))
-    elif answer == "ask" and scene.tools.yes and scene.tools.policy.yes_counts(plan.risk):
-        by = f"{scene.tools.by} (--yes)".strip()
-    elif answer == "ask":
-        said = scene.tools.watcher.ask(plan, decisions)
-        if said is None or scene.tools.cancel:
-            turned = Turned("waiting", f"nobody could be asked: {_because(decisions, 'ask')}")
-        elif said:
-            by = scene.tools.by or "the operator"
-            # The answer took its time: the evidence may be old by now, a freeze may have begun.
-            decisions = scene.tools.guard().decisions(plan, _situation(plan, scene, proposal.lease_s))
-            if strictest(decisions).answer == "deny":
-                answer, turned = "deny", Turned("refused", _because(decisions, "deny"))
-        else:
-            by = scene.tools.by or "the operator"
-            no = Decision(answer="deny", guard="operator", because=f"{by} said no")
-            decisions, answer, turned = (*decisions, no), "deny", Turned("refused", no.because)
-    scene.record(
-        Judged(
-            at=scene.now,
-            step=step.id,
-            remediation=plan.remediation,
-            decisions=decisions,
-            answer=answer,
-            by=by,
-        )
-    )
-    return turned
-
-
-def _because(decisions: tuple[Decision, ...], answer: Answer) -> str:
+def because(decisions: tuple[Decision, ...], answer: Answer) -> str:
+    """What the guards that gave this answer say."""
     return "; ".join(one.because for one in decisions if one.answer == answer)
 
 
@@ -166,5 +137,5 @@ class Rehearsal:
             Would(at=scene.now, step=step.id, plan=found.plan, decisions=found.decisions, answer=found.answer)
         )
         if found.answer == "deny":
-            return Turned("refused", _because(found.decisions, "deny"))
+            return Turned("refused", because(found.decisions, "deny"))
         return Turned("would", found.plan.reason)

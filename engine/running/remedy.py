@@ -4,7 +4,8 @@ One promise: whatever happens between the intent and the proof (an error, a sign
 the setting ends as it was before or with the goal measured; where neither can be had, it is
 left for a human with the way to take it back by hand.
 
-Not here: planning and guards (``engine.running.proposal``), a fresh process that finishes what a killed
+Not here: planning and guards (``engine.running.proposal``), the yes that it needs
+(``engine.running.permission``), a fresh process that finishes what a killed
 one began (``engine.running.resume``).
 """
 
@@ -18,7 +19,8 @@ from engine.errors import ChangedSince, ChangeFailed, JournalUnavailable, Runboo
 from engine.language.model import Change as ChangeStep
 from engine.record import Applied, ChangeState, GoalMeasured, Intended, Settled
 from engine.running import goal
-from engine.running.proposal import Proposal, permission, propose
+from engine.running.permission import nothing_left, permission
+from engine.running.proposal import Proposal, propose
 from engine.running.scene import Scene, Turned
 from engine.values import Change, Plan, Setting, Target
 
@@ -56,10 +58,11 @@ class Hands:
             scene.warn(f"{step.remediation}: {error.problem}", step=step.id, fix=error.fix)
             return Turned("failed", error.problem)
         if isinstance(found, Turned):
+            nothing_left(step, found.because, scene)
             return found
-        held_back = permission(found, step, scene)
-        if held_back is not None:
-            return held_back
+        found = permission(found, step, scene)
+        if isinstance(found, Turned):
+            return found
         before = goal.distance(_condition(scene), scene.names())
         made: list[Made] = []
         try:

@@ -29,13 +29,14 @@ from engine.record import (
     Listed,
     Planned,
     Resumed,
+    Ruled,
     Run,
     Settled,
     TargetFound,
 )
 from engine.redaction import HERE, MASK
-from engine.running import answering, asking, calling, commands, goal, runner, steps
-from engine.running.outcomes import End, conclude, stop_if_asked
+from engine.running import answering, approval, asking, bound, calling, commands, goal, runner, steps
+from engine.running.outcomes import End, conclude, stop_if_asked, withdrawn
 from engine.running.proposal import Rehearsal
 from engine.running.remedy import Hands, Made, by_hand, put_back
 from engine.running.scene import Scene, Tools, Turned
@@ -55,7 +56,8 @@ OPEN: frozenset[ChangeState] = frozenset({"intended", "applied", "unknown"})
 def resume(wanted: str, tools: Tools, answers: Mapping[str, str] | None = None) -> Run:
     """Finish a run that was interrupted, or that waits: settle what it left open, then go on with its steps.
 
-    Change steps that it has dealt with are not tried again.
+    Change steps that it has dealt with are not tried again. A change that was approved meanwhile is
+    made when the run comes to it, unless what it was approved for has changed.
 
     Args:
         wanted: The run's id, its beginning, or ``last``.
@@ -63,12 +65,14 @@ def resume(wanted: str, tools: Tools, answers: Mapping[str, str] | None = None) 
         answers: To the question that it waits for, as written.
 
     Raises:
-        Refused: Another process works on it; or it waits for an answer, and nobody can be asked.
+        Refused: Another process works on it; or it asks a question, and nobody can be asked.
         UsageError: It has ended; or its runbook can't be read back.
     """
     before = tools.journal.run(wanted)
     _must_be_unfinished(before, tools)
     _must_be_outermost(before, tools)
+    if _expired(before, tools):
+        return tools.journal.run(before.head.id)
     answering.settle(before, tools, answers or {})
     return take_up(tools.journal.run(before.head.id), tools)
 
@@ -112,6 +116,13 @@ def _must_be_unfinished(run: Run, tools: Tools) -> None:
     raise UsageError(f"run {head.id} has ended ({head.outcome})", fix=undo if stands else anew)
 
 
+def _expired(run: Run, tools: Tools) -> bool:
+    """Whether nobody answered the change that it waits with in time: then it ends here."""
+    waiting, now = approval.open_request(run), tools.clock.now()
+    late = waiting is not None and now >= waiting.requested.decide_by
+    return late and approval.expire(run.head.id, tools.journal, now) is not None
+
+
 def _can_go_back(one: Attempt) -> bool:
     """Whether there is something to take back: a start is kept, and nothing undoes it."""
     return one.state in STANDING and not (one.change.final and one.state == "kept")
@@ -144,8 +155,10 @@ def _go_on(scene: Scene, run: Run) -> End:
     )
     for one in reversed(adopted):
         _keep_or_undo(one, scene, run, holds=holds)
+    scene.requests = bound.standing(journal.run(run.head.id).events)
     last = {event.step: event for event in run.events if isinstance(event, Judged)}
     waits_still = {step for step, event in last.items() if event.answer == "ask" and not event.by}
+    waits_still |= set(scene.requests)
     for one in journal.attempts(run.head.id):
         if one.state == "not-made":
             continue  # it may be tried: it never was
@@ -163,6 +176,9 @@ def _go_on(scene: Scene, run: Run) -> End:
     stop_if_asked(scene)
     if holds:
         return conclude(scene)
+    for event in run.events:
+        if isinstance(event, Ruled) and event.answer == "withdrawn":
+            return withdrawn(scene, event.because)
     hands = Rehearsal() if run.head.dry_run else Hands()
     return steps.walk(scene, hands) or conclude(scene)
 

@@ -29,6 +29,7 @@ from engine.language.model import Runbook
 from engine.record import Ended, Run, RunHead, TargetFound, Told
 from engine.running import goal, steps
 from engine.running.outcomes import End, conclude, failed, refused, stop_if_asked
+from engine.running.permission import leftovers
 from engine.running.proposal import Rehearsal
 from engine.running.remedy import Hands
 from engine.running.scene import Scene, Tools
@@ -130,6 +131,8 @@ def carry_out(scene: Scene, flow: Callable[[Scene], End] | None = None) -> None:
         scene.record(Told(at=scene.now, sentence=problem, level="error", fix="report it: this is a bug"))
         outcome, sentence = failed(scene, problem)
     number = scene.tools.cancel.signal if outcome == "interrupted" else 0
+    for ruled in leftovers(scene) if outcome != "waiting" else ():
+        scene.note(ruled)
     scene.record(Ended(at=scene.now, outcome=outcome, sentence=sentence, cost=spent.cost(), signal=number))
 
 

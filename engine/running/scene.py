@@ -28,6 +28,7 @@ from engine.language.model import Change, Decide, Look, Runbook
 from engine.language.unknown import Record
 from engine.record import Answered, Asked, Event, GoalMeasured, Listed, Returned, RunHead, Told, Watcher
 from engine.running import processes
+from engine.running.bound import Standing
 from engine.running.processes import Execute
 from engine.values import Case, Decision, Evidence, Host, Plan, Setting, Target, Verdict
 
@@ -134,6 +135,7 @@ class Scene:
         item: The item of each ``each`` that the run is within, by its name.
         lists: Step id → what an earlier process of this run went through there.
         asked, answers: Step id → the question that is open there, the answer that was given there.
+        requests: Step id → the change that waits there, was approved or denied there.
         told: (Step id, sentence) of what people were told before this run waited for them.
         holds: Refs of the targets that this run, or one above it, has locked.
     """
@@ -164,6 +166,7 @@ class Scene:
     lists: dict[str, Listed] = field(default_factory=dict)
     asked: dict[str, Asked] = field(default_factory=dict)
     answers: dict[str, Answered] = field(default_factory=dict)
+    requests: dict[str, Standing] = field(default_factory=dict)
     told: frozenset[tuple[str, str]] = frozenset()
     holds: frozenset[str] = frozenset()
     _watched: bool = True

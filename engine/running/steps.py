@@ -33,7 +33,7 @@ from engine.language.model import (
 )
 from engine.record import StepStarted, Told
 from engine.running import asking, calling, goal, repeating, seeing, telling
-from engine.running.changing import Turner, changes, climb, run, turn
+from engine.running.changing import Turner, change_once, changes, climb, run
 from engine.running.outcomes import End, conclude, refused, stop_if_asked
 from engine.running.retrying import retried
 from engine.running.scene import Scene
@@ -146,32 +146,33 @@ def _step(step: Step, scene: Scene, hands: Turner) -> End | None:
 
 
 def _do(step: Step, scene: Scene, hands: Turner) -> End | None:
+    ended: End | None = None
     match step:
         case Look():
             seeing.look(step, scene)
         case Decide():
             seeing.decide(step, scene)
         case Change():
-            turn(step, scene, hands)
+            ended = change_once(step, scene, hands)
         case Try():
-            climb(step, scene, hands)
+            ended = climb(step, scene, hands)
         case Tell():
             telling.tell(scene, step, conclude(scene))
         case Wait():
             seeing.wait(step, scene)
         case Check():
-            return _check(step, scene)
+            ended = _check(step, scene)
         case Call():
-            return calling.call(step, scene)
+            ended = calling.call(step, scene)
         case Each():
-            return repeating.each(step, scene, lambda inner, where: _through(inner, where, hands))
+            ended = repeating.each(step, scene, lambda inner, where: _through(inner, where, hands))
         case Ask():
-            return asking.ask(step, scene)
+            ended = asking.ask(step, scene)
         case Run():
-            run(step, scene, hands)
+            ended = run(step, scene, hands)
         case Stop():
-            return step.outcome, scene.words(step.because)
-    return None
+            ended = step.outcome, scene.words(step.because)
+    return ended
 
 
 def explain(scene: Scene) -> None:

@@ -207,15 +207,15 @@ def test_runs_within_runs_come_to_an_end(tmp_path: Path) -> None:
     assert "5 runs" in done.head.sentence
 
 
-def test_a_change_that_waits_is_not_lost_behind_a_call(tmp_path: Path) -> None:
-    """The call's good end is told, and the question stays open."""
+def test_what_follows_a_change_that_waits_waits_too(tmp_path: Path) -> None:
+    """No call, and no costlier change, takes its place unsaid."""
     text = OUTER.replace("  - call:", "  - change: poll\n    keep: always\n  - call:")
     well = "runbook: ring-too-small\ninputs: {why: {type: text}}\nsteps:\n  - look: event-flow\n"
     lab = agent()
     done = begin(tools(tmp_path, lab, well, yes=False), lab, text)
     assert (done.head.outcome, lab.writes) == ("waiting", [])
     assert "poll needs a yes" in done.head.sentence
-    assert "ring-too-small ended as healthy" in done.head.sentence
+    assert done.called == ()
     after = resume.resume("last", tools(tmp_path, lab, well, yes=True))
 
     assert (after.head.outcome, lab.settings["poll"]) == ("mitigated", 5)
