@@ -2,7 +2,8 @@
 
 An incident is one alert, whose name is the incident's title and whose labels say where it belongs
 (``service``, ``urgency``, ``priority``, ``incident_key``). It fires until it is resolved: that somebody
-acknowledged it, or that it went to somebody else, is the same news again. Reopened, it starts anew.
+acknowledged it, or that it went to somebody else, is the same news again. Reopened, it starts anew; what
+resolves it ends all that began before, since PagerDuty does not say when it was reopened.
 Events about something else (``pagey.ping``, services, responders) hold no alert.
 Source: https://developer.pagerduty.com/docs/webhooks-overview
 
@@ -61,7 +62,7 @@ class PagerDutyEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     event_type: str
     occurred_at: datetime | None = None
-    data: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw
 
 
 class PagerDutyBody(msgspec.Struct, frozen=True, kw_only=True):
