@@ -11,6 +11,7 @@ import typer
 from engine import reports
 from engine.commands.documents import RunbookName
 from engine.commands.printing import Json, State, emit, new_app, pairs
+from engine.commands.traced import traced
 from engine.launch import Wish, launch
 from engine.reports import json as machine
 from engine.terminal import live
@@ -53,7 +54,8 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
         runbook=runbook, target=target, pid=pid, inputs=pairs(given or ()), yes=yes,
         dry_run=dry_run, policy=policy, state=state,
     )  # fmt: skip
-    done = launch(wish, live.watcher(quiet=as_json))
+    with traced(live.watcher(quiet=as_json)) as watcher:
+        done = launch(wish, watcher)
     for path in report or ():
         reports.write(done, path)
         with suppress(OSError):  # a terminal that has gone takes nothing from the outcome

@@ -11,6 +11,7 @@ import typer
 from engine import text
 from engine.commands.printing import Json, State, emit, new_app, pairs
 from engine.commands.record import RunId
+from engine.commands.traced import traced
 from engine.launch import Wish, policy_of, tools, watch_leases
 from engine.record import Settled
 from engine.reports import json as machine
@@ -40,7 +41,7 @@ def resume(  # noqa: PLR0913, PLR0917 - each is an option
 ) -> None:
     """Finish a run that was interrupted, or that waits for an answer."""
     wish = Wish(runbook="", yes=yes, policy=policy or policy_of(run, state), state=state)
-    with tools(wish, live.watcher(quiet=as_json)) as everything:
+    with traced(live.watcher(quiet=as_json)) as watcher, tools(wish, watcher) as everything:
         done = later.resume(run, everything, pairs(answer or ()))
     if as_json:
         emit(machine.document(done))

@@ -24,7 +24,7 @@ from typing import Literal, TextIO
 
 import msgspec
 
-from engine import text
+from engine import redaction, text
 from engine.errors import RunbookError
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -62,7 +62,7 @@ class Log:
         self._form = form
         self._stream = sys.stderr if stream is None else stream
         self._least = _PRIORITY[least]
-        self._clean = clean or _cleaner()
+        self._clean = clean or redaction.HERE.text
         self._journal = goes_to_journal(self._stream)
         self._lock = threading.Lock()
 
@@ -174,8 +174,3 @@ def _quoted(value: str | float) -> str:
     if shown and not set(shown) & set(' "=\\'):
         return shown
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _cleaner() -> Callable[[str], str]:
-    """What takes secrets out of a line."""
-    return lambda words: words
