@@ -53,9 +53,10 @@ def load(path: Path) -> Profile:
     """Read one profile.
 
     Raises:
+        NotTrusted: It would be obeyed as root, and others could have written it.
         DocumentError: It is wrong; all complaints at once.
     """
-    return read(path)[0]
+    return read(path, trusted=True)[0]
 
 
 @lru_cache(maxsize=256)
@@ -64,13 +65,13 @@ def _unchanged(path: Path, _changed_ns: int) -> Profile:
     return load(path)
 
 
-def read(path: Path) -> tuple[Profile, Document]:
+def read(path: Path, *, trusted: bool = False) -> tuple[Profile, Document]:
     """A profile, and where its parts stand.
 
     Raises:
         DocumentError: It is wrong; all complaints at once.
     """
-    profile, source = documents.read(Profile, loader.read_bytes(path), str(path))
+    profile, source = documents.read(Profile, loader.read_bytes(path, trusted=trusted), str(path))
     wrong = _pattern(profile.match.argv, source.where("match.argv"))
     wrong += [
         f"{source.where('match')}: nothing to match by (write comm, exe, argv, unit, map or program)"

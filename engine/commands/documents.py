@@ -45,12 +45,14 @@ def list_runbooks(as_json: Json = False) -> None:
         table(("runbook", "summary"), ((row["name"], row["summary"]) for row in rows))
     else:
         typer.echo("no runbooks here; put YAML files into ./runbooks or /etc/runbook/runbooks")
+    for refused in loader.passed_over():
+        typer.echo(f"left out: {refused.problem}\n  fix: {refused.fix}", err=True)
 
 
 def _row(name: str, path: Path) -> dict[str, str]:
     """One runbook as ``list`` shows it; a broken one says so instead of hiding the others."""
     try:
-        summary = loader.load(path).document.summary
+        summary = loader.load(path, only_looks=True).document.summary
     except RunbookError:
         summary = f"! it is broken: runbook check {path}"
     return {"name": name, "summary": summary, "file": str(path)}
@@ -145,7 +147,7 @@ def _judge(path: Path, kind: str) -> list[str]:
     if kind == "policy":
         from engine.guarding import policy  # noqa: PLC0415
 
-        policy.load(path)
+        policy.load(path, only_looks=True)
     elif kind == "case":
         from engine.rehearsals import cases  # noqa: PLC0415
 

@@ -131,7 +131,7 @@ def _calls(runbook: Runbook, catalog: Catalog, directory: Path, above: tuple[str
             yield "  ! it would go in circles"
             continue
         try:
-            other = loader.called(step.runbook, directory)
+            other = loader.called(step.runbook, directory, only_looks=True)
         except RunbookError as error:
             yield f"  ! {text.plain(error.problem.splitlines()[0])}"
             continue

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine import trust
 from engine.errors import DocumentError, UnknownName, UsageError
 from engine.language import documents
 from engine.language.documents import Document
@@ -49,14 +50,19 @@ class LoadedRunbook(msgspec.Struct, frozen=True):
         return self.source.where(path)
 
 
-def load(path: Path) -> LoadedRunbook:
+def load(path: Path, *, only_looks: bool = False) -> LoadedRunbook:
     """Read a runbook file.
 
+    Args:
+        path: The file.
+        only_looks: It is only shown or rehearsed: anybody's will do.
+
     Raises:
+        NotTrusted: It would be obeyed as root, and others could have written it.
         DocumentError: It is wrong; all complaints at once.
         UsageError: It can't be read at all.
     """
-    return parse(read_bytes(path), path)
+    return parse(read_bytes(path, trusted=not only_looks), path)
 
 
 def parse(raw: bytes, path: Path) -> LoadedRunbook:
@@ -116,28 +122,52 @@ def find(name: str, *, environment: Mapping[str, str] = os.environ, here: Path |
         return path
     known = available(environment=environment, here=here)
     if name not in known:
+        for refused in passed_over(name, environment=environment, here=here):
+            raise refused
         raise UnknownName("runbook", name, known)
+    for refused in passed_over(name, environment=environment, here=here):
+        import logging  # noqa: PLC0415 - rare
+
+        logging.getLogger("runbook").warning("%s; %s counts instead", refused.problem, known[name])
     return known[name]
 
 
-def called(name: str, directory: Path) -> LoadedRunbook:
+def called(name: str, directory: Path, *, only_looks: bool = False) -> LoadedRunbook:
     """The runbook that a ``call`` names: beside the caller's file first, then as ``find`` looks.
 
     Raises:
         UnknownName, UsageError, DocumentError: There is none, or it is wrong.
     """
     beside = (directory / f"{name}{suffix}" for suffix in _SUFFIXES)
-    return load(next((path for path in beside if path.is_file()), None) or find(name))
+    found = next((path for path in beside if path.is_file()), None) or find(name)
+    return load(found, only_looks=only_looks)
 
 
 def available(*, environment: Mapping[str, str] = os.environ, here: Path | None = None) -> dict[str, Path]:
-    """All runbooks by name (the file's), the first place that has a name winning."""
+    """All runbooks by name (the file's), the first place that has a name winning.
+
+    As root, those that others could have written are passed over (``passed_over`` tells why).
+    """
     found: dict[str, Path] = {}
+    for path in _files(environment, here):
+        if path.stem not in found and not trust.trouble(path):
+            found[path.stem] = path
+    return dict(sorted(found.items()))
+
+
+def passed_over(
+    name: str = "", *, environment: Mapping[str, str] = os.environ, here: Path | None = None
+) -> tuple[trust.NotTrusted, ...]:
+    """Why runbooks (those of a name, or all) in the search path are not obeyed here."""
+    files = (path for path in _files(environment, here) if name in {"", path.stem})
+    return tuple(found for path in files if (found := trust.trouble(path)))
+
+
+def _files(environment: Mapping[str, str], here: Path | None) -> Iterator[Path]:
     for folder in search_path(environment=environment, here=here):
         for path in sorted(folder.glob("*.y*ml")) if os.access(folder, os.R_OK | os.X_OK) else ():
             if path.suffix in _SUFFIXES and path.is_file():
-                found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
+                yield path
 
 
 def search_path(
@@ -161,15 +191,22 @@ def shipped() -> Path:
     return Path(__file__).resolve().parents[2] / "runbooks"
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, *, trusted: bool = False) -> bytes:
     """A file's bytes, no more than are ever read as a document.
 
+    Args:
+        path: The file.
+        trusted: It will be obeyed, so as root it must be root's (``engine.trust``).
+
     Raises:
+        NotTrusted: It is not.
         UsageError: It can't be read; says why.
     """
     try:
+        if trusted:
+            return trust.read(path)
         with path.open("rb") as file:
-            return file.read((1 << 20) + 1)
+            return file.read(trust.LARGEST + 1)
     except OSError as error:
         raise UsageError(
             f"{path}: {error.strerror or error}", fix="give a YAML file that can be read"

@@ -202,7 +202,7 @@ def _machine(document: Rehearsal, source: Document, complaints: Complaints) -> t
 def _runbook(source: Document, path: Path, catalog: Catalog) -> LoadedRunbook:
     """The runbook of a case, checked."""
     try:
-        loaded = loader.load(path)
+        loaded = loader.load(path, only_looks=True)
     except DocumentError:
         raise
     except UsageError as error:

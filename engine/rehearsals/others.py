@@ -66,7 +66,7 @@ class CalledRunbooks:
 
     def __call__(self, name: str, directory: Path) -> LoadedRunbook:
         """The runbook, or one that takes the same inputs and ends as the case tells."""
-        found = loader.called(name, directory)
+        found = loader.called(name, directory, only_looks=True)
         if name not in self._told:
             return found
         end = Stop(id="1", outcome=self._told[name], because=f"The case tells how {name} ends.")

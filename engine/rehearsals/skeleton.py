@@ -71,7 +71,7 @@ def make(wanted: Wanted, catalog: Catalog) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="runbook-new-") as directory:
         path = Path(directory) / f"{wanted.name}.yaml"
         path.write_text(runbook, encoding="utf-8")
-        require(loader.load(path), catalog)
+        require(loader.load(path, only_looks=True), catalog)
         for name, document in _cases(wanted, probes, reading):
             file = f"{FOLDER}/{wanted.name}/{name}.yaml"
             files[file] = _tried(document, Path(directory) / file, path, catalog)

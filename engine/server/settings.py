@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from engine import trust
 from engine.errors import DocumentError, UsageError
 from engine.language import documents
 from engine.language.model import Seconds
@@ -255,13 +256,14 @@ def load(path: Path | None = None) -> Settings:
         path: A file the operator named; it must be there.
 
     Raises:
+        NotTrusted: It would be obeyed as root, and others could have written it.
         UsageError: A named file can't be read.
         DocumentError: The file is wrong; every complaint with its place.
     """
     named = path or from_environment()
     place = named or STANDARD_PLACE
     try:
-        raw = place.read_bytes()
+        raw = trust.read(place)
     except FileNotFoundError as error:
         if named is None:
             return Settings()
