@@ -174,12 +174,12 @@ def find_target(
     name, runbook = wish.target, loaded.document
     if runbook.target and not name and wish.pid is None:
         name = str(expressions.render(runbook.target, scope.names(inputs=given)))
-    if name or wish.pid is not None or _needs_target(runbook, parts, loaded.path.parent):
+    if name or wish.pid is not None or needs_target(runbook, parts, loaded.path.parent):
         return targets.on_this_host().find(name or None, wish.pid)
     return None
 
 
-def _needs_target(runbook: Runbook, parts: catalog.Catalog, directory: Path) -> bool:
+def needs_target(runbook: Runbook, parts: catalog.Catalog, directory: Path) -> bool:
     """Whether some step looks at an agent or may change one, or a called runbook's does."""
     probes = set(runbook.goal.probes) if runbook.goal else set()
     for step in all_steps(runbook.steps):
@@ -189,6 +189,6 @@ def _needs_target(runbook: Runbook, parts: catalog.Catalog, directory: Path) -> 
             probes |= set(step.probes)
         if isinstance(step, Call) and not step.target:
             other = loader.called(step.runbook, directory)
-            if _needs_target(other.document, parts, other.path.parent):
+            if needs_target(other.document, parts, other.path.parent):
                 return True
     return any(parts.probe(name).needs_target for name in probes)

@@ -1,0 +1,198 @@
+"""Requests that do something: alerts taken, runs started, stopped, undone, answered; leases; notices.
+
+One promise: answers to what a run waits with go through the functions that commands use; whoever tried
+what they may not is written down.
+
+Not here: who may (``answering``), keeping runs (``keeper``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from engine.errors import Refused, RunbookError, UnknownName, UsageError
+from engine.language import inputs, loader
+from engine.record import Barred
+from engine.running import answering, approval
+from engine.running.runner import new_id
+from engine.server import messages
+from engine.server.log import Log
+from engine.server.messages import Answer, Busy, Done, No, Session, Started
+from engine.server.worker import outbox, reads
+from engine.server.worker.books import stop_elsewhere
+from engine.server.worker.job import Job
+from engine.server.worker.keeper import Keeper
+from engine.server.worker.links import Link, Links, answerable
+from engine.server.worker.looks import ask_child
+from engine.server.worker.order import Order
+from engine.server.worker.people import People
+from engine.server.worker.reads import Reads
+
+#: How long an undo or the end of a lease may take, in seconds.
+UNDO_S = 300.0
+
+
+class Deeds:
+    """Does what is asked for. ``by``: request type → its answer; ``listener_uid``: whose offers are taken."""
+
+    def __init__(  # noqa: PLR0913 - each by keyword
+        self, keeper: Keeper, *, looking: Reads, people: People, links: Links, log: Log, listener_uid: int
+    ) -> None:
+        self.keeper = keeper
+        self.listener_uid = listener_uid
+        self._reads = looking
+        self._people = people
+        self._links = links
+        self._log = log
+        self.by: dict[type, Callable[[Any, Session], Awaitable[Answer]]] = {
+            messages.StartRun: self._start,
+            messages.StopRun: self._stop,
+            messages.UndoRun: self._undo,
+            messages.ChangeLease: self._lease,
+            messages.Rule: self._rule,
+            messages.Reply: self._reply,
+            messages.ReadLink: self._read_link,
+            messages.GetNotices: self._notices,
+            messages.NoticeTold: self._notice_told,
+        }
+
+    async def take(self, offer: messages.Offer) -> Answer:
+        """Alerts of a sender that the listener has authenticated."""
+        if self.keeper.stopping:
+            return Busy(because="the worker stops", retry_after_s=10.0)
+        taken = await self.keeper.desk.take(offer)
+        if isinstance(taken, Busy):
+            self._log.warning("alerts not taken", sender=offer.sender, because=taken.because)
+        elif any(one.run and one.fate != "duplicate" for one in taken.takings):
+            self.keeper.alerts_came()
+        return taken
+
+    async def bar(self, request: messages.Request, who: Session, because: str) -> None:
+        """Write down what somebody tried without the right to."""
+        run = getattr(request, "run", "")
+        if isinstance(run, str) and run:
+            barred = Barred(
+                at=time.time(), wanted=type(request).__name__, by=who.user, because=because, via="page"
+            )
+            with suppress(RunbookError):
+                await self.keeper.books.do(lambda journal: approval.bar(run, barred, journal))
+
+    # ── runs ────────────────────────────────────────────────────────────────────
+
+    async def _start(self, asked: messages.StartRun, who: Session) -> Answer:
+        path = loader.available().get(asked.runbook)
+        if path is None:
+            raise UnknownName("runbook", asked.runbook, loader.available())
+        runbook = loader.load(path).document
+        secret = sorted(
+            name for name in asked.inputs if name in runbook.inputs and runbook.inputs[name].secret
+        )
+        if secret:
+            raise UsageError(
+                f"input {secret[0]!r} is secret, and what is queued stands on disk",
+                fix=f"give it at a terminal: runbook run {asked.runbook}",
+            )
+        inputs.resolve(runbook, dict(asked.inputs))
+        now = time.time()
+        job = Job(
+            id=new_id(runbook.runbook, now),
+            runbook=runbook.runbook,
+            path=str(path.absolute()),
+            target=asked.target,
+            inputs=asked.inputs,
+            by=who.user,
+            dry_run=asked.dry_run or self.keeper.settings.runs.dry_run,
+            queued_at=now,
+        )
+        await self.keeper.add(job)
+        return Started(run=job.id)
+
+    async def _stop(self, asked: messages.StopRun, who: Session) -> Answer:
+        if self.keeper.children.stop(asked.run):
+            return Done(sentence=f"run {asked.run} was asked to stop")
+        job = self.keeper.jobs.get(asked.run)
+        if job is not None and job.state == "queued" and job.doing == "start":
+            await self.keeper.drop(job, who.user)
+            return Done(sentence=f"run {asked.run} will not begin")
+        if await self.keeper.books.stop_waiting(asked.run, who.user):
+            self.keeper.wake()
+            return Done(sentence=f"run {asked.run} waits no more")
+        if stop_elsewhere(self.keeper.directory, asked.run):
+            return Done(sentence=f"run {asked.run} was asked to stop")
+        raise Refused(f"run {asked.run} is not going on", fix=f"runbook report {asked.run}")
+
+    async def _undo(self, asked: messages.UndoRun, who: Session) -> Answer:
+        await self.keeper.books.do(lambda journal: journal.head(asked.run))
+        return await self._errand(Order(doing="undo", run=asked.run, by=who.user))
+
+    async def _lease(self, asked: messages.ChangeLease, who: Session) -> Answer:
+        order = Order(
+            doing=asked.do, run=asked.run, attempt=asked.attempt, seconds=asked.seconds, by=who.user
+        )
+        return await self._errand(order)
+
+    async def _errand(self, order: Order) -> Answer:
+        state = str(self.keeper.directory.absolute())
+        order = Order(
+            doing=order.doing, run=order.run, attempt=order.attempt, seconds=order.seconds, by=order.by,
+            state=state,
+        )  # fmt: skip
+        answer = await ask_child(self.keeper, order, self._log, UNDO_S)
+        self.keeper.wake()
+        return answer
+
+    # ── what runs wait with ─────────────────────────────────────────────────────
+
+    async def _rule(self, asked: messages.Rule, who: Session) -> Answer:
+        by, via = who.user, "page"
+        if asked.link:
+            found = await self._link(asked.link)
+            if isinstance(found, No):
+                return found
+            if (found.run, found.digest) != (asked.run, asked.digest):
+                return No(problem="this link is about another request", fix="open it again", why="wrong")
+            by, via = found.person, "link"
+        ruling = approval.Ruling(
+            digest=asked.digest, answer=asked.answer, by=by, comment=asked.comment, via=via
+        )
+        ruled = await self.keeper.books.do(
+            lambda journal: approval.rule(asked.run, ruling, journal, time.time())
+        )
+        await self.keeper.go_on(asked.run.partition(".")[0], by)
+        self._log.info(ruled.answer, run=asked.run, user=by, via=via)
+        return Done(sentence=f"{ruled.answer} by {by}")
+
+    async def _reply(self, asked: messages.Reply, who: Session) -> Answer:
+        saying = answering.Saying(
+            step=asked.step, values=asked.values, by=who.user, comment=asked.comment, via="page"
+        )
+        await self.keeper.books.do(lambda journal: answering.reply(asked.run, saying, journal, time.time()))
+        await self.keeper.go_on(asked.run.partition(".")[0], who.user)
+        return Done(sentence=f"answered by {who.user}")
+
+    async def _read_link(self, asked: messages.ReadLink, _: Session) -> Answer:
+        link = await self._link(asked.link)
+        if isinstance(link, No):
+            return link
+        run = await self._reads.do(lambda sight: reads.run(messages.GetRun(run=link.run), sight, None))
+        return messages.LinkFound(run=run, digest=link.digest, person=link.person, until=link.until)
+
+    async def _link(self, signed: str) -> Link | No:
+        """A link that can be answered with now."""
+        link = self._links.read(signed, time.time())
+        if isinstance(link, No):
+            return link
+        whole = await self.keeper.books.do(lambda journal: journal.run(link.run))
+        return answerable(link, whole.events, self._people.role_of(link.person)) or link
+
+    # ── notices ─────────────────────────────────────────────────────────────────
+
+    async def _notices(self, asked: messages.GetNotices, _: Session) -> Answer:
+        return messages.Notices(rows=await self.keeper.hand_out(asked, self._links))
+
+    async def _notice_told(self, asked: messages.NoticeTold, _: Session) -> Answer:
+        done = await self.keeper.desk.do(lambda queue: outbox.settle(queue.db, asked, time.time()))
+        return Done(sentence=done)

@@ -1,0 +1,163 @@
+"""The queue's one thread: offers that come together are written together.
+
+One promise: whoever is told ``Taken`` finds its alerts on disk, and the runs that they ask for in the same
+transaction; ``Busy`` means that nothing of the offer was taken.
+
+Not here: decisions (``intake``), rows (``queue``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from engine.running.runner import new_id
+from engine.server.alerts.alert import Alert
+from engine.server.messages import Busy, Offer, Taken, Taking
+from engine.server.settings import Runs, seconds
+from engine.server.worker import intake
+from engine.server.worker.intake import Decided
+from engine.server.worker.job import Job
+from engine.server.worker.queue import Queue, QueueUnavailable
+from engine.server.worker.triggers import Triggers
+
+T = TypeVar("T")
+
+#: So many alerts share a commit at most, so that reads of the queue come in between.
+AT_ONCE = 1000
+_FULL = "the queue is full: {queued} runs wait for their turn"
+
+
+class _Full(Exception):
+    """The queue has no room for what an offer asks for."""
+
+
+class Desk:
+    """Takes alerts.
+
+    Attributes:
+        taken: Called in the loop with the runs that a commit has queued.
+    """
+
+    taken: Callable[[Sequence[Job]], None] = staticmethod(lambda _: None)
+
+    def __init__(self, queue: Queue, triggers: Triggers, runs: Runs) -> None:
+        self.queue = queue
+        self._triggers = triggers
+        self._runs = runs
+        self._thread = ThreadPoolExecutor(1, "queue")
+        self._offers: list[tuple[Offer, asyncio.Future[Taken | Busy]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def do(self, what: Callable[[Queue], T]) -> T:
+        """Something else with the queue. Raises ``QueueUnavailable``."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, what, self.queue)
+
+    async def take(self, offer: Offer) -> Taken | Busy:
+        """Decide on an offer's alerts and write all of it down."""
+        future: asyncio.Future[Taken | Busy] = asyncio.get_running_loop().create_future()
+        self._offers.append((offer, future))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all())
+        return await future
+
+    async def close(self) -> None:
+        """Write what is under way; then the file is let go."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        await self.do(lambda queue: queue.close())
+        self._thread.shutdown()
+
+    async def _write_all(self) -> None:
+        while self._offers:
+            batch = self._next()
+            try:
+                answers, jobs = await self.do(lambda _, batch=batch: self._commit([one for one, _ in batch]))  # type: ignore[misc]
+            except Exception as error:  # noqa: BLE001 - whatever broke, each is told that nothing was taken
+                why = (
+                    error.problem
+                    if isinstance(error, QueueUnavailable)
+                    else f"{type(error).__name__}: {error}"
+                )
+                answers, jobs = [Busy(because=why)] * len(batch), []
+            if jobs:
+                self.taken(jobs)
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+    def _next(self) -> list[tuple[Offer, asyncio.Future[Taken | Busy]]]:
+        """The offers of one commit, in order: at least one."""
+        count, alerts = 0, 0
+        for offer, _ in self._offers:
+            if count and alerts + len(offer.alerts) > AT_ONCE:
+                break
+            count, alerts = count + 1, alerts + len(offer.alerts)
+        batch, self._offers = self._offers[:count], self._offers[count:]
+        return batch
+
+    # ── in the thread ───────────────────────────────────────────────────────────
+
+    def _commit(self, offers: Sequence[Offer]) -> tuple[list[Taken | Busy], list[Job]]:
+        """Several offers in one transaction; each whole or not at all."""
+        answers: list[Taken | Busy] = []
+        jobs: list[Job] = []
+        with self.queue.transaction():
+            queued = self.queue.queued()
+            for offer in offers:
+                try:
+                    with self.queue.part():
+                        takings, new = self._take(offer, full=queued >= self._runs.queue)
+                except _Full:
+                    self.queue.count("alerts", "full", len(offer.alerts))
+                    answers.append(Busy(because=_FULL.format(queued=queued)))
+                    continue
+                queued += len(new)
+                jobs += new
+                answers.append(Taken(takings=tuple(takings)))
+        return answers, jobs
+
+    def _take(self, offer: Offer, *, full: bool) -> tuple[list[Taking], list[Job]]:
+        ready, now, cooldown = self._triggers.now(), time.time(), seconds(self._runs.cooldown)
+        takings, jobs = [], []
+        for alert in offer.alerts:
+            decided = intake.decide(alert, ready, self.queue, now, cooldown)
+            run = decided.run
+            if decided.wanted is not None:
+                if full:
+                    raise _Full
+                jobs.append(self._job(alert, offer.sender, decided, now))
+                run = jobs[-1].id
+            taking = Taking(alert=alert.key, fate=decided.fate, run=run, because=decided.because)
+            self._write(alert, offer.sender, decided, taking, now)
+            takings.append(taking)
+        return takings, jobs
+
+    def _job(self, alert: Alert, sender: str, decided: Decided, now: float) -> Job:
+        wanted = decided.wanted
+        assert wanted is not None  # noqa: S101 - asked for above
+        job = Job(
+            id=new_id(wanted.runbook, now),
+            runbook=wanted.runbook,
+            path=wanted.path,
+            target=wanted.target,
+            inputs=wanted.inputs,
+            alert=alert.key,
+            by=f"alert {alert.name} ({sender})",
+            dry_run=self._runs.dry_run,
+            queued_at=now,
+        )
+        self.queue.add_job(job)
+        return job
+
+    def _write(self, alert: Alert, sender: str, decided: Decided, taking: Taking, now: float) -> None:
+        self.queue.count("alerts", decided.fate)
+        if decided.fate == "duplicate":
+            self.queue.see_again(alert.key, now)
+        elif decided.again:
+            self.queue.change_alert(taking, decided.trace, now)
+        else:
+            self.queue.add_alert(alert, sender, taking, decided.trace, now)

@@ -1,0 +1,341 @@
+"""The worker's heart: from accepted runs to children, and from what the journal tells to how jobs stand.
+
+One promise: a run that was accepted is carried by one process at a time until the journal says that it has
+ended, whatever is killed on the way; nothing here decides what a run may do.
+
+queue → schedule → child → journal → how the job stands → queue. It wakes when something came, and looks at
+the journal once a second (``tail``): commands and other processes write there too.
+Not here: requests (``answering``), decisions on alerts (``intake``), rows (``queue``, ``books``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import Refused, RunbookError
+from engine.server.alerts.alert import Alert
+from engine.server.log import Log
+from engine.server.messages import GetNotices, Happened, Notice, Number
+from engine.server.settings import Settings
+from engine.server.worker import counting, outbox, schedule, standing, tables
+from engine.server.worker.books import Books, News
+from engine.server.worker.children import Children
+from engine.server.worker.desk import Desk
+from engine.server.worker.hub import Hub
+from engine.server.worker.job import Job
+from engine.server.worker.links import Links
+from engine.server.worker.order import BUSY, DONE, Line, Order
+from engine.server.worker.queue import Queue
+from engine.server.worker.tail import AT_ONCE, Row, Tail
+
+#: How often the journal is looked at, and alike while somebody follows a run, in seconds.
+LOOK_S, FOLLOWED_S = 1.0, 0.4
+#: How long children may take to stop in good order.
+PATIENCE_S = 60.0
+
+
+class Keeper:
+    """Keeps the runs of one state directory.
+
+    Attributes:
+        jobs: Those that have not ended, by id.
+        problem: What is wrong now, for the health's sake; empty when nothing is.
+    """
+
+    def __init__(self, books: Books, desk: Desk, settings: Settings, log: Log) -> None:
+        self.books = books
+        self.desk = desk
+        self.settings = settings
+        self._log = log
+        self.hub = Hub()
+        self.children = Children(self._heard)
+        self.jobs: dict[str, Job] = {}
+        self.problem = ""
+        self.stopping = False
+        self._wake = asyncio.Event()
+        self._carrying: dict[str, asyncio.Task[None]] = {}
+        self._not_before: dict[str, float] = {}
+        self._last_start: dict[str, float] = {}
+        self._untold = True
+        self._tail: Tail | None = None
+        self._noticed = asyncio.Event()
+        desk.taken = self.queued
+
+    @property
+    def directory(self) -> Path:
+        """The state directory."""
+        return self.books.directory
+
+    # ── the loop ────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Keep runs until ``stop``; whatever fails is tried again."""
+        while not self.stopping:
+            self._wake.clear()
+            try:
+                await self._turn()
+                self.problem = ""
+            except RunbookError as error:
+                if error.problem != self.problem:
+                    self._log.error("runs can't be kept", error=error)
+                self.problem = error.problem
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), FOLLOWED_S if self.hub else LOOK_S)
+
+    async def stop(self) -> None:
+        """Begin nothing more, stop the children in good order, wait for them."""
+        self.stopping = True
+        self._wake.set()
+        self.children.stop_all()
+        if self._carrying:
+            await asyncio.wait(self._carrying.values(), timeout=PATIENCE_S)
+        with suppress(RunbookError):
+            await self._read()
+        self.hub.close()
+        if self._tail is not None:
+            self._tail.close()
+
+    def wake(self) -> None:
+        """Something came."""
+        self._wake.set()
+
+    async def recover(self) -> None:
+        """How everything stands after whatever ended the worker before."""
+        jobs = await self.desk.do(lambda queue: queue.open_jobs())
+        self.jobs = {job.id: job for job in jobs}
+        self._last_start = dict(await self.desk.do(lambda queue: queue.rows(tables.LAST_STARTS)))
+        await self.books.do(lambda _: None)  # makes the journal where there is none
+        at = await self.desk.do(counting.position)
+        self._tail = Tail(self.directory, at)
+        if at is None:
+            await self.desk.do(counting.advance(self._tail.at, {}))
+        for job in jobs:
+            if job.state != "queued":
+                await self._settle(job)
+
+    async def _turn(self) -> None:
+        await self._read()
+        await self._look_after()
+        if self._untold:
+            await self._tell_alerts()
+        await self._schedule()
+
+    # ── what the journal tells ──────────────────────────────────────────────────
+
+    async def _read(self) -> None:
+        """All that is new in the journal: counted, shown to followers, and acted on."""
+        if self._tail is None or not self._tail.is_new():
+            return
+        while True:
+            rows = self._tail.read()
+            if rows:
+                counts = await self.books.do(lambda journal, rows=rows: counting.count(rows, journal))  # type: ignore[misc]
+                await self.desk.do(counting.advance(self._tail.at, counts))
+            for row in rows:
+                await self._heed(row)
+            if len(rows) < AT_ONCE:
+                return
+
+    async def _heed(self, row: Row) -> None:
+        """One row: passed on, and what follows from it for the job."""
+        state = "running"
+        outermost = row.run.partition(".")[0]
+        if row.kind == "ended" and "." not in row.run:
+            state = "waiting" if counting.outcome(row) == "waiting" else "ended"
+        if row.kind != "begun":
+            self.hub.tell(Happened(run=row.run, state=state, seq=row.seq, event=msgspec.Raw(row.body)))
+        if "." not in row.run and row.kind in {"begun", "ended", "resumed"}:
+            self.hub.tell_state(row.run, state)
+            self._untold = self._untold or row.kind == "begun"
+        job = self.jobs.get(outermost)
+        if job is not None and outermost not in self._carrying and row.kind in {"ended", "ruled", "answered"}:
+            await self._settle(job)
+
+    async def _look_after(self) -> None:
+        """Runs that nobody of ours carries: carried by a child of an earlier worker, or due."""
+        now = time.time()
+        for job in list(self.jobs.values()):
+            adopted = job.state == "running" and job.id not in self._carrying
+            due = job.state == "waiting" and job.due is not None and job.due <= now
+            if adopted or due:
+                await self._settle(job)
+
+    async def _settle(self, job: Job) -> None:
+        """Write down how a job stands, by its run."""
+        stands = await self.books.standing(job.id)
+        now = time.time()
+        after = standing.after(job, stands, now)
+        if after.state == "waiting" and await self._is_over(job):
+            after = standing.after(job, await self.books.standing(job.id), now)
+        if after.state == "queued" and after.tries > 1:
+            self._not_before[job.id] = now + standing.pause_s(after.tries)
+        await self._change(after, job)
+
+    async def _is_over(self, job: Job) -> bool:
+        """Whether a run's alerts have all resolved while it waits: what it waits with is withdrawn."""
+        if not job.alert or await self.desk.do(lambda queue: queue.is_still_firing(job.id)):
+            return False
+        return await self.books.withdraw(job.id, "the alert that asked for it has resolved")
+
+    async def _change(self, after: Job, before: Job) -> None:
+        if after == before:
+            return
+        await self.desk.do(lambda queue: queue.change_job(after))
+        if after.state == "ended":
+            self.jobs.pop(after.id, None)
+            self._not_before.pop(after.id, None)
+            self._log.info("run ended", run=after.id, outcome=after.outcome)
+        else:
+            self.jobs[after.id] = after
+        if after.state in {"waiting", "queued"}:
+            self._log.info(f"run {after.state}", run=after.id, due=after.due, tries=after.tries)
+            self._wake.set()
+
+    # ── alerts that runs are told of ────────────────────────────────────────────
+
+    async def _tell_alerts(self) -> None:
+        """Write into runs' journals which alerts asked for them, joined them, or have resolved."""
+        self._untold, after = False, 0
+        while found := await self.desk.do(lambda queue, after=after: queue.rows(tables.UNTOLD, after, 200)):  # type: ignore[misc]
+            after = found[-1][-1]
+            news = [
+                News(id_, run, fate, msgspec.json.decode(body, type=Alert), sender)
+                for id_, run, fate, body, sender, *_ in found
+            ]
+            told = await self.books.tell(news)
+            await self.desk.do(lambda queue, told=told: _mark(queue, told))  # type: ignore[misc]
+            for run in {one.run for one in news if one.fate == "resolved" and one.id in told}:
+                if (job := self.jobs.get(run)) is not None and job.state == "waiting":
+                    await self._settle(job)
+
+    # ── carrying ────────────────────────────────────────────────────────────────
+
+    async def _schedule(self) -> None:
+        """Begin what may begin now."""
+        now = time.time()
+        ready = [
+            job
+            for job in self.jobs.values()
+            if job.state == "queued" and self._not_before.get(job.id, 0.0) <= now
+        ]
+        running = [job for job in self.jobs.values() if job.state == "running"]
+        for job in schedule.choose(ready, running, self.settings.runs.at_once, self._last_start):
+            if self.stopping:
+                return
+            begun = msgspec.structs.replace(job, state="running", started_at=now)
+            await self._change(begun, job)
+            self._last_start[job.target] = now
+            self._log.info("run begins", run=job.id, runbook=job.runbook, target=job.target, doing=job.doing)
+            task = asyncio.create_task(self._carry(begun))
+            self._carrying[job.id] = task
+
+    async def _carry(self, job: Job) -> None:
+        """One child from its start to how the job stands after it."""
+        order = Order(
+            run=job.id,
+            runbook=job.path or job.runbook,
+            target=job.target,
+            inputs=job.inputs,
+            alert=job.alert,
+            by=job.by,
+            dry_run=job.dry_run,
+            state=str(self.directory.absolute()),
+            last=job.tries >= standing.TRIES,
+        )
+        try:
+            code = await self.children.carry(order)
+            if code not in {DONE, BUSY}:
+                self._log.error("a child ended before its run", run=job.id, code=code)
+        except OSError as error:
+            self._log.error("a child could not be started", run=job.id, error=error)
+        finally:
+            self._carrying.pop(job.id, None)
+        for _ in range(5):
+            try:
+                return await self._settle(self.jobs.get(job.id, job))
+            except RunbookError as error:
+                self._log.error("how a run stands could not be written down", run=job.id, error=error)
+                await asyncio.sleep(LOOK_S)
+        return None  # it stays `running`, and is looked after
+
+    def _heard(self, run: str, line: Line) -> None:
+        """A line from a child."""
+        if line.step:
+            self.hub.number(
+                Number(
+                    run=run, step=line.step, label=line.label, value=line.value, unit=line.unit, at=line.at
+                )
+            )
+        else:
+            self._wake.set()
+
+    # ── what requests ask for ───────────────────────────────────────────────────
+
+    def queued(self, jobs: Sequence[Job]) -> None:
+        """Runs were accepted."""
+        for job in jobs:
+            self.jobs[job.id] = job
+        self._wake.set()
+
+    def alerts_came(self) -> None:
+        """Alerts of runs were written down."""
+        self._untold = True
+        self._wake.set()
+
+    async def add(self, job: Job) -> None:
+        """Accept a run that a person asks for, or take one up that a command has begun."""
+        await self.desk.do(lambda queue: queue.add_job(job))
+        self.queued([job])
+
+    async def drop(self, job: Job, by: str) -> None:
+        """A run that has not begun shall not begin. Raises ``Refused`` when it has."""
+        if job.id in self._carrying or self.jobs.get(job.id) is not job:
+            raise Refused(f"run {job.id} has begun", fix="ask it to stop")
+        self.jobs.pop(job.id)  # it must not begin while this is written down
+        await self.books.end_unbegun(job, by)
+        ended = msgspec.structs.replace(job, state="ended", outcome="interrupted", ended_at=time.time())
+        await self._change(ended, job)
+
+    async def hand_out(self, asked: GetNotices, links: Links) -> tuple[Notice, ...]:
+        """Notices that are to be sent now; when there are none, those that come soon."""
+        ends, notify = time.monotonic() + min(asked.wait_s, 60.0), self.settings.notify
+        limit = max(1, min(asked.limit, 100))
+        while True:
+            self._noticed.clear()
+            found = await self.desk.do(
+                lambda queue: outbox.hand_out(queue.db, notify, links, time.time(), limit)
+            )
+            left = ends - time.monotonic()
+            if found or left <= 0 or self.stopping:
+                return found
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._noticed.wait(), min(left, 15.0))
+
+    async def go_on(self, run: str, by: str) -> None:
+        """A run was answered: whoever began it, it is taken up."""
+        job = self.jobs.get(run) or await self.desk.do(lambda queue: queue.job(run))
+        if job is not None and job.state != "ended":
+            await self._settle(job)
+            self._wake.set()
+            return
+        head = (await self.books.do(lambda journal: journal.run(run))).head
+        taken = Job(
+            id=run, runbook=head.runbook, target=head.target, alert=head.alert, by=by,
+            dry_run=head.dry_run, doing="resume", queued_at=time.time(),
+        )  # fmt: skip
+        if job is None:
+            await self.add(taken)
+        else:
+            await self._change(taken, job)
+
+
+def _mark(queue: Queue, told: Sequence[str]) -> None:
+    with queue.transaction():
+        for alert in told:
+            queue.do(tables.TELL, alert)

@@ -1,0 +1,130 @@
+"""The worker as a process: one per state directory, from its lock to its end.
+
+One promise: a second worker on the same state directory does not start; SIGTERM and SIGINT end it in good
+order: it takes nothing more, asks its runs to stop, and leaves what is queued on disk.
+
+Not here: what it keeps (``keeper``), the listener (``engine.server.listener``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import Refused
+from engine.journal import locks
+from engine.server import wire
+from engine.server.log import Log
+from engine.server.settings import Settings
+from engine.server.worker import outbox, people
+from engine.server.worker.answering import Answers
+from engine.server.worker.books import Books
+from engine.server.worker.deeds import Deeds
+from engine.server.worker.desk import Desk
+from engine.server.worker.keeper import Keeper
+from engine.server.worker.links import Links
+from engine.server.worker.looks import Looks
+from engine.server.worker.queue import Queue
+from engine.server.worker.reads import Reads
+from engine.server.worker.triggers import Triggers
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a worker keeps things, and who may speak to it.
+
+    Attributes:
+        state: The state directory.
+        socket: The listener's way in; ``control.sock`` beside it is the commands'.
+        listener_uid, listener_gid: Whose process the listener is.
+    """
+
+    state: Path
+    socket: Path
+    listener_uid: int
+    listener_gid: int | None = None
+
+    @property
+    def control(self) -> Path:
+        """The commands' way in."""
+        return self.socket.with_name("control.sock")
+
+
+def run(settings: Settings, place: Place) -> None:
+    """Work until somebody asks to stop.
+
+    Raises:
+        Refused: Another worker keeps this state directory.
+        RunbookError: Journal or queue can't be used.
+    """
+    with _alone(place.state):
+        asyncio.run(_work(settings, place))
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    try:
+        lock = locks.hold_run(state, "worker", now=time.time())
+    except Refused as error:
+        raise Refused(
+            f"a worker keeps {state} already: {error.problem}",
+            fix="stop it (systemctl stop runbook-worker), or choose another --state",
+        ) from error
+    with lock:
+        yield
+
+
+async def _work(settings: Settings, place: Place) -> None:
+    log = Log("worker", settings.log)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    queue = Queue.open(place.state)
+    queue.make(people.SCHEMA)
+    queue.make(outbox.SCHEMA)
+    triggers = Triggers()
+    books = Books(place.state)
+    desk = Desk(queue, triggers, settings.runs)
+    keeper = Keeper(books, desk, settings, log)
+    await keeper.recover()
+    servers, looking = await _listen(settings, place, keeper, triggers, log)
+    log.info("worker ready", state=place.state, socket=place.socket, pid=os.getpid())
+    working = asyncio.create_task(keeper.run())
+    await stop.wait()
+    log.info("worker stops", running=len(keeper.children))
+    await keeper.stop()
+    await working
+    for server in servers:
+        server.close()
+    looking.close()
+    await desk.close()
+    await books.close()
+
+
+async def _listen(
+    settings: Settings, place: Place, keeper: Keeper, triggers: Triggers, log: Log
+) -> tuple[list[asyncio.Server], Reads]:
+    """Open both sockets."""
+    who, looking = people.People(settings, place.state, log), Reads(place.state)
+    looks = Looks(keeper, looking, triggers, log)
+    deeds = Deeds(
+        keeper,
+        looking=looking,
+        people=who,
+        links=Links(place.state),
+        log=log,
+        listener_uid=place.listener_uid,
+    )
+    outside = Answers(looks, deeds, who, log, is_trusted=False)
+    inside = Answers(looks, deeds, who, log, is_trusted=True)
+    group = place.listener_gid if place.listener_uid != os.geteuid() else None
+    return [
+        await wire.serve(place.socket, outside, group=group),
+        await wire.serve(place.control, inside),
+    ], looking
