@@ -16,6 +16,7 @@ from typing import Any
 from engine.errors import Refused, RunbookError, UnknownName, UsageError
 from engine.language import inputs, loader
 from engine.record import Barred
+from engine.redaction import HERE
 from engine.running import answering, approval
 from engine.running.runner import new_id
 from engine.server import messages
@@ -88,7 +89,10 @@ class Deeds:
             raise UnknownName("runbook", asked.runbook, loader.available())
         runbook = loader.load(path).document
         secret = sorted(
-            name for name in asked.inputs if name in runbook.inputs and runbook.inputs[name].secret
+            name
+            for name, value in asked.inputs.items()
+            if (name in runbook.inputs and runbook.inputs[name].secret)
+            or HERE.value({name: value}) != {name: value}
         )
         if secret:
             raise UsageError(

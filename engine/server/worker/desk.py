@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from engine.redaction import HERE
 from engine.running.runner import new_id
 from engine.server.alerts.alert import Alert
 from engine.server.messages import Busy, Offer, Taken, Taking
@@ -123,7 +124,7 @@ class Desk:
     def _take(self, offer: Offer, *, full: bool) -> tuple[list[Taking], list[Job]]:
         ready, now, cooldown = self._triggers.now(), time.time(), seconds(self._runs.cooldown)
         takings, jobs = [], []
-        for alert in offer.alerts:
+        for alert in map(HERE.struct, offer.alerts):  # before anything is made of it
             decided = intake.decide(alert, ready, self.queue, now, cooldown)
             run = decided.run
             if decided.wanted is not None:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from engine.journal import rows
 from engine.server.messages import Notice, NoticeTold
+from engine.redaction import HERE
 from engine.server.settings import Notify, seconds
 from engine.server.worker.links import Link, Links
 from engine.server.worker.notices import LINES, Draft, wanted
@@ -71,7 +73,7 @@ def add(db: sqlite3.Connection, drafts: Iterable[Draft | None], notify: Sequence
 
 
 def _put(db: sqlite3.Connection, draft: Draft, name: str) -> int:
-    row = (draft.key, name, draft.about, draft.run, draft.at, draft.at, msgspec.json.encode(draft))
+    row = (draft.key, name, draft.about, draft.run, draft.at, draft.at, rows.encode(draft))
     return db.execute(
         "INSERT OR IGNORE INTO notices (key, name, about, run, at, due, draft) VALUES (?,?,?,?,?,?,?)", row
     ).rowcount
@@ -102,7 +104,7 @@ def settle(
     if row is None:
         return "unknown"
     name, at, tries = row
-    problem = told.problem[:500]
+    problem = HERE.text(told.problem)[:500]
     if not problem or now - at >= GIVEN_UP_S:
         db.execute("UPDATE notices SET told_at = ?, problem = ? WHERE id = ?", (now, problem, told.notice))
         return "given up" if problem else "told"
