@@ -14,11 +14,12 @@ import secrets
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
+from engine import trust
 from engine.errors import DocumentError, RunbookError, UsageError
 from engine.language import documents
 from engine.server.messages import Role
@@ -48,14 +49,23 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     people: tuple[User, ...] = ()
 
 
+class _Known(NamedTuple):
+    """What a file held when it had a stamp; ``wrong``: why nobody in it counts."""
+
+    stamp: tuple[int, ...]
+    people: dict[str, User]
+    wrong: RunbookError | None = None
+
+
 class Users:
-    """The users of a file, read again when it has changed. A file that is not there has none."""
+    """The users of a file, read again when it has changed; from any thread.
+
+    A file that is not there has none.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._stamp: tuple[int, ...] | None = None
-        self._known: dict[str, User] = {}
-        self._wrong: RunbookError | None = None
+        self._known: _Known | None = None
 
     def find(self, name: str) -> User | None:
         """The user of a name. Cost: one stat.
@@ -63,20 +73,19 @@ class Users:
         Raises:
             RunbookError: The file is wrong, can't be read, or can be written by others.
         """
-        self._renew()
-        if self._wrong is not None:
-            raise self._wrong
-        return self._known.get(name)
+        stamp, known = _stamp(self.path), self._known
+        if known is None or known.stamp != stamp:
+            known = self._known = _read(self.path, stamp)
+        if known.wrong is not None:
+            raise known.wrong
+        return known.people.get(name)
 
-    def _renew(self) -> None:
-        stamp = _stamp(self.path)
-        if stamp == self._stamp:
-            return
-        self._stamp, self._known, self._wrong = stamp, {}, None
-        try:
-            self._known = {one.name: one for one in load(self.path)}
-        except RunbookError as error:
-            self._wrong = error
+
+def _read(path: Path, stamp: tuple[int, ...]) -> _Known:
+    try:
+        return _Known(stamp, {one.name: one for one in load(path)})
+    except RunbookError as error:
+        return _Known(stamp, {}, error)
 
 
 def load(path: Path) -> tuple[User, ...]:
@@ -84,11 +93,11 @@ def load(path: Path) -> tuple[User, ...]:
 
     Raises:
         DocumentError: It is wrong; every complaint with its place.
+        NotTrusted: It would be obeyed as root, and others could have written it.
         RunbookError: It can't be read, or others can write it.
     """
     try:
-        with path.open("rb") as file:
-            status, raw = os.fstat(file.fileno()), file.read()
+        raw, status = trust.read(path), path.stat()
     except FileNotFoundError:
         return ()
     except OSError as error:
