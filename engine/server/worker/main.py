@@ -16,13 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from engine.errors import Refused
 from engine.journal import locks
 from engine.server import wire
 from engine.server.log import Log
 from engine.server.settings import Settings
+from engine.server.starting import Place
 from engine.server.worker import outbox, people
 from engine.server.worker.answering import Answers
 from engine.server.worker.books import Books
@@ -34,26 +33,6 @@ from engine.server.worker.looks import Looks
 from engine.server.worker.queue import Queue
 from engine.server.worker.reads import Reads
 from engine.server.worker.triggers import Triggers
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a worker keeps things, and who may speak to it.
-
-    Attributes:
-        state: The state directory.
-        socket: The listener's way in; ``control.sock`` beside it is the commands'.
-        listener_uid, listener_gid: Whose process the listener is.
-    """
-
-    state: Path
-    socket: Path
-    listener_uid: int
-    listener_gid: int | None = None
-
-    @property
-    def control(self) -> Path:
-        """The commands' way in."""
-        return self.socket.with_name("control.sock")
 
 
 def run(settings: Settings, place: Place) -> None:
@@ -119,11 +98,11 @@ async def _listen(
         people=who,
         links=Links(place.state),
         log=log,
-        listener_uid=place.listener_uid,
+        listener_uid=place.uid,
     )
     outside = Answers(looks, deeds, who, log, is_trusted=False)
     inside = Answers(looks, deeds, who, log, is_trusted=True)
-    group = place.listener_gid if place.listener_uid != os.geteuid() else None
+    group = place.gid if place.uid != os.geteuid() else None
     return [
         await wire.serve(place.socket, outside, group=group),
         await wire.serve(place.control, inside),

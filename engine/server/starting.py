@@ -1,0 +1,209 @@
+"""How ``runbook serve`` begins: places, the first token and user, and a listener without privileges.
+
+One promise: the listener answers nobody while it has any privilege left; what it needs them for (the port,
+the certificate's key) is opened before.
+
+Source: prctl(2) (no_new_privs, PDEATHSIG, CAPBSET_DROP), capabilities(7), credentials(7).
+Not here: the parts themselves (``engine.server.worker.main``, ``engine.server.listener.main``), keeping
+both running (``engine.server.watching``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from engine import host
+from engine.errors import RunbookError, UsageError
+from engine.journal import default_directory
+from engine.server.settings import People, Settings
+
+#: What the extra `server` brings, by the names it is imported under.
+EXTRA = ("apprise", "httptools", "itsdangerous", "starlette", "uvicorn", "uvloop")
+#: The root's socket, and its token for the one sender that there is without settings.
+SOCKET, TOKEN = Path("/run/runbook/worker.sock"), Path("/etc/runbook/alertmanager.token")
+_NO_NEW_PRIVS, _PDEATHSIG, _CAPBSET_DROP, _KEEPCAPS = 38, 1, 24, 8
+_LAST_CAPABILITY = 63
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the parts keep things, and meet.
+
+    Attributes:
+        state: The state directory.
+        socket: On which listener and worker meet; ``control.sock`` beside it is the commands' way in.
+        token: The token of the one sender that there is without senders in the settings.
+        uid, gid: Of the listener.
+    """
+
+    state: Path
+    socket: Path
+    token: Path
+    uid: int
+    gid: int
+
+    @property
+    def control(self) -> Path:
+        """The commands' way in."""
+        return self.socket.with_name("control.sock")
+
+
+def place(settings: Settings, state: Path | None, socket: Path | None) -> Place:
+    """Where things are here. Raises ``UsageError`` when there is no user for the listener."""
+    root = os.geteuid() == 0
+    where = (state or default_directory()).absolute()
+    meeting = socket.absolute() if socket else SOCKET if root else where / "worker.sock"
+    token = where / "alertmanager.token"
+    uid, gid = os.geteuid(), os.getegid()
+    if root:
+        uid, gid = _user(settings)
+        chosen = state is not None or socket is not None or "RUNBOOK_STATE" in os.environ
+        token = meeting.with_name(TOKEN.name) if chosen else TOKEN
+    return Place(state=where, socket=meeting, token=token, uid=uid, gid=gid)
+
+
+def _user(settings: Settings) -> tuple[int, int]:
+    for name in (settings.listen.user, "nobody"):
+        with suppress(KeyError):
+            found = pwd.getpwnam(name)
+            if found.pw_uid != 0:
+                return found.pw_uid, found.pw_gid
+    raise UsageError(
+        f"there is no user {settings.listen.user!r} for the listener",
+        fix=f"useradd --system {settings.listen.user}, or set listen.user in the settings",
+    )
+
+
+def at_home(settings: Settings, where: Place) -> Settings:
+    """The settings with the users' file in the state directory, where the standard one is not for us."""
+    standard = People().users_file
+    ours = os.geteuid() == 0 and where.state == default_directory() and "RUNBOOK_STATE" not in os.environ
+    if settings.people.users_file != standard or ours or Path(standard).exists():
+        return settings
+    people = msgspec.structs.replace(settings.people, users_file=str(where.state / "users.yaml"))
+    return msgspec.structs.replace(settings, people=people)
+
+
+def must_be_installed() -> None:
+    """Raise ``UsageError`` when the libraries of the extra are missing."""
+    missing = [name for name in EXTRA if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"`runbook serve` needs {', '.join(missing)}, not installed here",
+            fix="install it: pip install 'bpf-runbook[server]'",
+        )
+
+
+# ── the parts ───────────────────────────────────────────────────────────────────
+
+
+def work(settings: Settings, where: Place) -> None:
+    """Be the worker until SIGTERM. Raises ``RunbookError``."""
+    from engine.server.worker import main  # noqa: PLC0415 - the listener needs none of it
+
+    _end_with_parent()
+    if os.geteuid() == 0:
+        from engine import trust  # noqa: PLC0415
+
+        trust.only_root()
+    main.run(settings, where)
+
+
+def listen(settings: Settings, where: Place) -> None:
+    """Be the listener until SIGTERM, without any privilege. Raises ``RunbookError``."""
+    from engine.server.listener import main  # noqa: PLC0415 - the worker needs none of it
+
+    opening = main.open_doors(settings)
+    if os.geteuid() == 0:
+        give_up_privileges(where.uid, where.gid)
+    _end_with_parent()
+    main.serve(settings, where.socket, opening, token_file=None if settings.senders else where.token)
+
+
+def give_up_privileges(uid: int, gid: int) -> None:
+    """Become another user for good: no group of root's, no capability, no way to get one.
+
+    Raises:
+        RunbookError: Something of it is left.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in range(_LAST_CAPABILITY + 1):
+        libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0)  # EINVAL beyond the last that the kernel knows
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    os.chdir("/")
+    os.umask(0o077)
+    refused = libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if refused or _has_privileges():
+        raise RunbookError(
+            "the listener could not give up its privileges", fix="start it as another user: systemd's User="
+        )
+
+
+def _has_privileges() -> bool:
+    """Whether anything of root is left: an id, or a capability (``/proc/self/status``)."""
+    if 0 in (*os.getresuid(), *os.getresgid(), *os.getgroups()):
+        return True
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    sets = dict(line.split(":", 1) for line in lines if line.startswith("Cap"))
+    return any(int(sets[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"))
+
+
+def _end_with_parent() -> None:
+    """Get SIGTERM when the process dies that keeps both parts running; only where there is one."""
+    parent = os.environ.get("RUNBOOK_SERVE_PARENT", "")
+    if parent:
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != int(parent):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+# ── first use ───────────────────────────────────────────────────────────────────
+
+
+def first_use(settings: Settings, where: Place, *, terminal: bool) -> Iterator[str]:
+    """Make what is missing, and tell where it is. A password is told to a terminal only, once.
+
+    Raises:
+        RunbookError: It can't be made.
+    """
+    from engine.server.listener import secret_file  # noqa: PLC0415
+    from engine.server.worker import passwords, users  # noqa: PLC0415
+
+    where.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    where.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not settings.senders:
+        if not where.token.exists():
+            secret_file.make(where.token, group=where.gid if where.gid != os.getegid() else None)
+        yield f"alerts: POST {address(settings)}/v1/alerts/alertmanager, bearer token in {where.token}"
+    path = Path(settings.people.users_file)
+    if users.load(path):
+        return
+    name = host.operator().partition(" ")[0]
+    if not terminal or not users.NAME.fullmatch(name):
+        yield "nobody can log in yet: runbook user add NAME --role approver" + (
+            f" --file {path}" if str(path) != People().users_file else ""
+        )
+        return
+    password = secrets.token_urlsafe(12)
+    users.save(path, [users.User(name=name, role="approver", password=passwords.make(password))])
+    yield f"first user: {name}, password {password} (shown this once; runbook user passwd {name})"
+
+
+def address(settings: Settings) -> str:
+    """Where people and senders reach it."""
+    at = settings.listen
+    if at.public_url:
+        return at.public_url.rstrip("/")
+    name = f"[{at.address}]" if ":" in at.address else at.address
+    return f"{'https' if at.certificate else 'http'}://{name}:{at.port}"
