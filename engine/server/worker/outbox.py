@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from engine import redaction
 from engine.journal import rows
-from engine.server.messages import Notice, NoticeTold
 from engine.redaction import HERE
+from engine.server.messages import Notice, NoticeTold
 from engine.server.settings import Notify, seconds
 from engine.server.worker.links import Link, Links
 from engine.server.worker.notices import LINES, Draft, wanted
@@ -66,9 +67,8 @@ def add(db: sqlite3.Connection, drafts: Iterable[Draft | None], notify: Sequence
     for draft in drafts:
         if draft is None:
             continue
-        for one in notify:
-            if wanted(draft, one):
-                new += _put(db, draft, one.name)
+        clean = redaction.HERE.struct(draft)
+        new += sum(_put(db, clean, one.name) for one in notify if wanted(draft, one))
     return new
 
 
@@ -166,7 +166,7 @@ def _due(db: sqlite3.Connection, one: Notify, now: float) -> list[tuple[int, Dra
     again = [pair for pair in open_[left:] if pair[1].key.startswith(_SUMMARY)]
     if more and now - summary_at >= SUMMARY_S:
         again.append(_fold(db, one, more, now))
-    return [*again, *go][: max(0, AT_ONCE - on_the_way)]
+    return [*go, *again][: max(0, AT_ONCE - on_the_way)]
 
 
 _SUMMARY = "summary/"
@@ -185,7 +185,7 @@ def _lately(db: sqlite3.Connection, name: str, now: float) -> tuple[int, int, fl
         facts,
     ).fetchone()
     (summary_at,) = db.execute(
-        "SELECT coalesce(max(at), 0) FROM notices WHERE name = :name AND at > :window AND key LIKE :summary",
+        "SELECT coalesce(max(at), :window) FROM notices WHERE name = :name AND at > :window AND key LIKE :summary",
         facts,
     ).fetchone()
     return int(on_the_way), int(told) + int(on_the_way), float(summary_at)
@@ -203,7 +203,7 @@ def _fold(
         key=f"{_SUMMARY}{more[0][0]}/{now:.3f}",
         at=now,
         about="waiting" if asking else "ended",
-        sentence=f"and {number:,} more {'notice' if number == 1 else 'notices'} in ten minutes{waits}",
+        sentence=f"{number:,} more {'notice' if number == 1 else 'notices'}, told as one{waits}",
         evidence=tuple(draft.sentence for draft in drafts[:LINES]),
         path="/",
     )
