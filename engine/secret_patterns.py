@@ -162,7 +162,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "bearer |basic |digest |negotiate |aws4-",
         r"(\b(?:proxy-)?authorization(?:\\{0,3}[\"'])?[ \t]{0,4}[:=][ \t]{0,4}(?:\\{0,3}[\"'])?"
-        r"(?:bearer|basic|negotiate|digest|aws4-hmac-sha256)[ \t]+)(?!\(secret\))[^\n\r\"'\\]+",
+        r"(?:bearer|basic|negotiate|digest|aws4-hmac-sha256)[ \t]++)(?!\(secret\))[^\n\r\"'\\]+",
         rf"\1{MASK}",
         _I,
     ),
@@ -170,7 +170,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "cookie|x-",
         r"\b((?:set-)?cookie|x-(?:api-key|auth-token|access-token|amz-security-token))"
-        r"((?:\\{0,3}[\"'])?[ \t]{0,4}:[ \t]{0,4}(?:\\{0,3}[\"'])?)(?!\(secret\))[^\n\r\"'\\]+",
+        r"((?:\\{0,3}[\"'])?[ \t]{0,4}:[ \t]{0,4}+(?:\\{0,3}[\"'])?+)(?!\(secret\))[^\n\r\"'\\]+",
         rf"\1\2{MASK}",
         _I,
     ),
@@ -223,7 +223,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "pass|token|secret|key|credential",
-        rf"((?<!\S)--?(?:[a-z0-9]+[-_.]){{0,5}}{_NAME}[ \t]+)(?!-|\(secret\)|\{{|\$|<)"
+        rf"((?<!\S)--?(?:[a-z0-9]+[-_.]){{0,5}}{_NAME}[ \t]++)(?!-|\(secret\)|\{{|\$|<)"
         r"(?:\"[^\"\n]*\"?|'[^'\n]*'?|[^\s\"']+)",
         rf"\1{MASK}",
         _I,
@@ -235,7 +235,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "pass",
-        r"^([ \t]*(?:- )?[\w.-]{0,60}?pass(?:word|wd|phrase):[ \t]+)(?![\"'{\[|>&*!$<%(#]|null\b|none\b)"
+        r"^([ \t]*(?:- )?[\w.-]{0,60}?pass(?:word|wd|phrase):[ \t]++)(?![\"'{\[|>&*!$<%(#]|null\b|none\b)"
         r"(?=[^\n]*\S[ \t]+\S)[^\n#]*[^\s#]",
         rf"\1{MASK}",
         _I | re.MULTILINE,
