@@ -1,40 +1,62 @@
-"""The chain of hashes that makes tampering with the journal visible.
+"""The chain of hashes that makes tampering with the journal visible: one row, and the chain's end.
 
-One promise: a row altered, removed, moved or cut off at the end is found and named. Each row's
-hash covers the hash of the row before it; the last one also stands in a small file beside the
-database, the anchor, so that a shortened journal is seen too.
+One promise: who has not the key can't make a row, nor a new chain. Each row's hash is an HMAC-SHA256
+over the hash before it, the row's place, its run, what kind of event it is and the digest of its content;
+so a content may go (``retention``) and the chain still holds. The last hash also stands in a small file
+beside the database, the anchor, under a hash of its own, so that a shortened journal is seen too.
 
-What it can't do: somebody who may write both files can make a whole new chain. Against that,
-copy the anchor elsewhere from time to time (``docs/journal.md``).
+Rows of an earlier release (tables version 1) have a plain SHA-256 over their content and no seal; they
+stay as they are, and the first keyed row is chained to them.
 
-Not here: reading and writing rows (``engine.journal``).
+Not here: keys (``keys``), checking all rows (``examining``), reading and writing them (``store``).
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from engine.journal.keys import Key
+
 #: What the first row stands on.
 ROOT = bytes(32)
+#: How a seal begins that was made as ``keyed`` does; the key's id follows.
+SEAL = "hmac-sha256:"
+#: What stands in place of a content that was dropped; the content's SHA-256 follows. No JSON begins so.
+DROPPED = b"sha256:"
 
-_ANCHOR = re.compile(rb"(\d{20}) ([0-9a-f]{64})\n")
+_ANCHOR = re.compile(rb"(\d{20}) ([0-9a-f]{64})(?: ([0-9a-f]{8}) ([0-9a-f]{64}))?\n")
+_KIND = re.compile(rb'\{"kind":"([a-z-]+)"')
 
 
 class Row(NamedTuple):
-    """One event as it lies on disk."""
+    """One event as it lies on disk.
+
+    Attributes:
+        run: The run's id; empty for what belongs to none.
+        kind: Of the event; None in rows of an earlier release.
+        seal: How it was made, ``hmac-sha256:1a2b3c4d``; None in rows of an earlier release.
+        body: Its content, or the digest of it.
+    """
 
     seq: int
     run: str
+    kind: str | None
+    seal: str | None
     prev: bytes
     hash: bytes
     body: bytes
+
+    @property
+    def dropped(self) -> bool:
+        """Whether only the digest of its content is left."""
+        return self.body.startswith(DROPPED)
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +64,8 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         seq: The row, counted from 1; run: the run it belongs to, where known.
-        what: ``altered``, ``removed``, ``moved``, ``cut-off``, ``head`` (a table beside the
+        what: ``altered``, ``removed``, ``moved``, ``cut-off``, ``forged`` (made without the key),
+            ``dropped`` (its content is gone and nobody is on record for it), ``head`` (a table beside the
             chain says something else), ``anchor`` (the anchor itself is missing or unreadable).
     """
 
@@ -53,8 +76,40 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def link(prev: bytes, seq: int, run: str, body: bytes) -> bytes:
-    """The hash of a row: SHA-256 over the hash before it, its place, its run and its body."""
+    """The hash of a row of an earlier release."""
     return hashlib.sha256(b"%b%d %b\n%b" % (prev, seq, run.encode(), body)).digest()
+
+
+def keyed(key: Key, row: Row) -> bytes:
+    """The hash that a row must have, by everything else in it. Cost: 2 µs."""
+    kind = (row.kind or "").encode()
+    said = b"runbook row\n%b%d %b\n%b\n%b" % (row.prev, row.seq, row.run.encode(), kind, digest_of(row.body))
+    return hmac.digest(key.secret, said, "sha256")
+
+
+def digest_of(body: bytes) -> bytes:
+    """The SHA-256 of a content, also where only it is left; empty when that can't be read."""
+    if not body.startswith(DROPPED):
+        return hashlib.sha256(body).digest()
+    try:
+        return bytes.fromhex(body[len(DROPPED) :].decode())
+    except ValueError:
+        return b""
+
+
+def kind_of(body: bytes) -> str:
+    """What kind of event a content is, without reading all of it; empty when it is none."""
+    found = _KIND.match(body)
+    return found[1].decode() if found else ""
+
+
+class End(NamedTuple):
+    """The end of the chain as noted in the anchor; an earlier release's has neither ``key`` nor ``proof``."""
+
+    seq: int
+    hash: bytes
+    key: str = ""
+    proof: bytes = b""
 
 
 class Anchor:
@@ -63,28 +118,36 @@ class Anchor:
     It may lag behind the journal by a commit (a crash in between) and never runs ahead.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: Key | None = None) -> None:
         self._path = path
+        self._key = key
         self._descriptor = -1
 
     def write(self, seq: int, digest: bytes) -> None:
         """Note the new end. Cost: one small write to the page cache."""
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        os.pwrite(self._descriptor, b"%020d %s\n" % (seq, digest.hex().encode()), 0)
+        line = b"%020d %s" % (seq, digest.hex().encode())
+        if self._key is not None:
+            proof = anchored(self._key, seq, digest)
+            line += b" %s %s" % (self._key.id.encode(), proof.hex().encode())
+        os.pwrite(self._descriptor, line + b"\n", 0)
 
     def begin(self, *, empty: bool) -> None:
         """Make the file together with an empty chain: later its absence means that it was removed."""
         if empty and not self._path.exists():
             self.write(0, ROOT)
 
-    def read(self) -> tuple[int, bytes] | None:
+    def read(self) -> End | None:
         """The end as noted, or None when there is none or it can't be read."""
         try:
             found = _ANCHOR.fullmatch(self._path.read_bytes())
         except OSError:
             return None
-        return (int(found[1]), bytes.fromhex(found[2].decode())) if found else None
+        if not found:
+            return None
+        key, proof = (found[3] or b"").decode(), (found[4] or b"").decode()
+        return End(int(found[1]), bytes.fromhex(found[2].decode()), key, bytes.fromhex(proof))
 
     def close(self) -> None:
         """Let the file go; twice is once."""
@@ -93,51 +156,6 @@ class Anchor:
             self._descriptor = -1
 
 
-def damages(rows: Iterable[Row], anchor: tuple[int, bytes] | None) -> list[Damage]:
-    """Every place where the chain is broken, in order; empty when it is whole.
-
-    Args:
-        rows: All rows by rising ``seq``.
-        anchor: The end as noted beside the database.
-    """
-    found: list[Damage] = []
-    last, tip, anchored = 0, ROOT, False
-    for row in rows:
-        found += _between(last, tip, row)
-        if link(row.prev, row.seq, row.run, row.body) != row.hash:
-            found.append(_damage(row, "altered", "its content does not match its hash"))
-        if anchor is not None and row.seq == anchor[0]:
-            anchored = True
-            if row.hash != anchor[1]:
-                found.append(_damage(row, "altered", "the anchor holds another hash for it"))
-        last, tip = row.seq, row.hash
-    if anchor is None:
-        if last:
-            found.append(Damage(seq=last, what="anchor", sentence="the anchor is missing or unreadable"))
-    elif anchor[0] > last:
-        found.append(_missing(last + 1, anchor[0], "cut-off"))
-    elif not anchored and anchor[0]:
-        found.append(
-            Damage(seq=anchor[0], what="removed", sentence=f"row {anchor[0]}, the anchored one, is gone")
-        )
-    return found
-
-
-def _between(last: int, tip: bytes, row: Row) -> list[Damage]:
-    if row.seq != last + 1:
-        return [_missing(last + 1, row.seq - 1, "removed")]
-    if row.prev != tip:
-        return [_damage(row, "moved", f"it was not written after row {last} as that stands now")]
-    return []
-
-
-def _missing(first: int, last: int, what: str) -> Damage:
-    rows = f"row {first} is" if first == last else f"rows {first} to {last} are"
-    place = " at the end" if what == "cut-off" else ""
-    return Damage(seq=first, what=what, sentence=f"{rows} missing{place}")
-
-
-def _damage(row: Row, what: str, why: str) -> Damage:
-    return Damage(
-        seq=row.seq, run=row.run, what=what, sentence=f"row {row.seq} of run {row.run} was {what}: {why}"
-    )
+def anchored(key: Key, seq: int, digest: bytes) -> bytes:
+    """The proof in an anchor: without the key nobody can name an earlier end."""
+    return hmac.digest(key.secret, b"runbook anchor\n%d %b" % (seq, digest), "sha256")

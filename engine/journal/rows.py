@@ -18,13 +18,25 @@ from engine.record import ChangeState, Event, Intended, RunHead, Told
 from engine.values import Change, Setting
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Event | Begun] | None = None
+_decoder: msgspec.json.Decoder[Event | Begun | Keyed] | None = None
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="begun"):
     """The first row of a run in the chain: its head as it was then."""
 
     head: RunHead
+
+
+class Keyed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="keyed"):
+    """From this row on rows are made with this key; it belongs to no run. ``at``: epoch seconds."""
+
+    at: float
+    key: str
+
+
+#: Kinds of events that go once a run is old: what was looked at on the way. What somebody may have to answer
+#: for stays, so the audit of a run is the same without them.
+DETAILS = frozenset({"seen", "step-started", "step-skipped", "probe-missed", "ran", "told", "listed"})
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +84,11 @@ def _clean(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return [_clean(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def decode(body: bytes) -> Event | Begun:
+def decode(body: bytes) -> Event | Begun | Keyed:
     """A row's event; one that can't be read (written by a later release) becomes a note of that."""
     global _decoder  # noqa: PLW0603 - built once, and only where the journal is read
     if _decoder is None:
-        _decoder = msgspec.json.Decoder(Event | Begun)
+        _decoder = msgspec.json.Decoder(Event | Begun | Keyed)
     try:
         return _decoder.decode(body)
     except msgspec.DecodeError as error:

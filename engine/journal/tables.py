@@ -1,183 +1,122 @@
-"""The journal's tables: their shape, the statements on them, and what is wrong when they fail.
+"""The journal's tables: their shape, how an earlier release's become these, what is wrong when they fail.
 
-One promise: rows of the chain are only ever added; a trigger refuses anything else, so that a
-slip of ours can't rewrite the past.
+One promise: rows of the chain are only ever added; triggers refuse anything else, so that a slip of ours
+can't rewrite the past. One thing is let pass: the content of a row gives way to its digest, in a run whose
+``Pruned`` event is on record, and behind which it does not lie.
 
-Not here: transactions (``engine.journal``), hashes (``engine.journal.chain``).
+Not here: the statements (``statements``), transactions (``store``), hashes (``chain``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import msgspec
-
-from engine.journal.chain import Damage
-from engine.record import Applied, ChangeState, Ended, Intended, Resumed, RunHead, Settled
 
 if TYPE_CHECKING:
     import sqlite3
 
 #: Of the tables; a journal with a higher one was written by a later release.
-VERSION = 1
+VERSION = 2
 
-SCHEMA = f"""
-BEGIN;
+#: Parts that an earlier release has already are left as they are.
+_TABLES = (
+    """
 CREATE TABLE IF NOT EXISTS runs (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at REAL NOT NULL, head BLOB NOT NULL
-);
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at REAL NOT NULL, pruned INTEGER,
+    head BLOB NOT NULL
+)""",
+    """
 CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, prev BLOB NOT NULL, hash BLOB NOT NULL, body BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS events_of_run ON events (run);
+    seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, kind TEXT, seal TEXT, prev BLOB NOT NULL,
+    hash BLOB NOT NULL, body BLOB NOT NULL
+)""",
+    """
 CREATE TABLE IF NOT EXISTS attempts (
     run INTEGER NOT NULL, number INTEGER NOT NULL, seq INTEGER NOT NULL, target TEXT NOT NULL,
     remediation TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'intended', intended_at REAL NOT NULL,
     settled_at REAL, lease_until REAL, PRIMARY KEY (run, number)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS attempts_by_time ON attempts (intended_at);
-CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events
-    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS events_last BEFORE DELETE ON events
-    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
-
-TIP = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1"
-CHAIN = (
-    "SELECT e.seq, coalesce(r.id, '?'), CAST(e.prev AS BLOB), CAST(e.hash AS BLOB), CAST(e.body AS BLOB) "
-    "FROM events e LEFT JOIN runs r ON r.number = e.run ORDER BY e.seq"
+) WITHOUT ROWID""",
+    # The moment of the last event of a run that somebody may have to answer for; also behind its end.
+    "CREATE TABLE IF NOT EXISTS moments (run INTEGER PRIMARY KEY, last_at REAL NOT NULL)",
 )
-ADD_EVENT = "INSERT INTO events (seq, run, prev, hash, body) VALUES (?, ?, ?, ?, ?)"
-EVENTS_OF_RUN = "SELECT body FROM events WHERE run = ? ORDER BY seq"
-BODIES = (
-    "SELECT e.seq, CAST(e.body AS BLOB) FROM events e JOIN runs r ON r.number = e.run "
-    "WHERE r.id = ? AND e.seq > ? ORDER BY e.seq"
+_INDEXES = (
+    "CREATE INDEX IF NOT EXISTS events_by_kind ON events (run, kind)",
+    "CREATE INDEX IF NOT EXISTS runs_by_time ON runs (started_at)",
+    "CREATE INDEX IF NOT EXISTS attempts_by_time ON attempts (intended_at)",
 )
-
-ADD_RUN = "INSERT INTO runs (id, started_at, head) VALUES (?, ?, ?)"
-END_RUN = "UPDATE runs SET head = ? WHERE number = ?"
-HEAD_BY_NUMBER = "SELECT head FROM runs WHERE number = ?"
-RUN_BY_ID = "SELECT number, head FROM runs WHERE id = ?"
-RUNS = "SELECT head FROM runs ORDER BY started_at DESC, number DESC LIMIT ?"
-#: A called run's id holds a full stop: it is meant only where it is named itself.
-LAST_RUN = (
-    "SELECT number, head FROM runs WHERE instr(id, '.') = 0 ORDER BY started_at DESC, number DESC LIMIT 1"
+_TRIGGERS = (
+    """
+CREATE TRIGGER events_stay BEFORE UPDATE ON events WHEN NOT (
+    NEW.seq = OLD.seq AND NEW.run = OLD.run AND NEW.kind IS OLD.kind AND NEW.seal IS OLD.seal
+    AND NEW.prev = OLD.prev AND NEW.hash = OLD.hash
+    AND substr(CAST(NEW.body AS TEXT), 1, 7) = 'sha256:' AND length(NEW.body) = 71
+    AND substr(CAST(OLD.body AS TEXT), 1, 7) <> 'sha256:'
+    AND EXISTS (SELECT 1 FROM runs WHERE number = OLD.run AND pruned > OLD.seq)
+) BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
+    """
+CREATE TRIGGER events_last BEFORE DELETE ON events
+    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
+    # A process of an earlier release that is still there must not write rows that look forged.
+    """
+CREATE TRIGGER events_sealed BEFORE INSERT ON events WHEN NEW.seal IS NULL OR NEW.kind IS NULL
+    BEGIN SELECT RAISE(ABORT, 'written by a later release'); END""",
 )
-RUNS_BY_PREFIX = (
-    "SELECT number, head, id FROM runs WHERE substr(id, 1, length(?1)) = ?1 "
-    "AND (instr(id, '.') = 0 OR instr(?1, '.') > 0) ORDER BY id LIMIT 20"
-)
-CALLED_BY = "SELECT id FROM runs WHERE substr(id, 1, length(?1) + 1) = ?1 || '.' ORDER BY number"
-
-ADD_ATTEMPT = (
-    "INSERT INTO attempts (run, number, seq, target, remediation, intended_at, lease_until) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-EXTEND_ATTEMPT = "UPDATE attempts SET lease_until = ? WHERE run = ? AND number = ?"
-APPLY_ATTEMPT = "UPDATE attempts SET state = 'applied' WHERE run = ? AND number = ?"
-SETTLE_ATTEMPT = "UPDATE attempts SET state = ?, settled_at = ? WHERE run = ? AND number = ?"
-_ATTEMPT_ROWS = (
-    "SELECT r.id, a.number, a.target, a.remediation, a.state, "
-    "a.intended_at, a.settled_at, a.lease_until, e.body "
-    "FROM attempts a JOIN runs r ON r.number = a.run JOIN events e ON e.seq = a.seq "
-)
-ATTEMPTS = _ATTEMPT_ROWS + (
-    "WHERE (? IS NULL OR r.id = ?) AND a.intended_at >= ? AND (? IS NULL OR a.target = ?) ORDER BY a.seq"
-)
-LEASES = _ATTEMPT_ROWS + "WHERE a.state = 'leased' AND a.lease_until <= ? ORDER BY a.seq DESC"
+#: What version 1 lacks, by table and column; its rows hold nothing there.
+_ADDED = (("runs", "pruned INTEGER"), ("events", "kind TEXT"), ("events", "seal TEXT"))
+_OBSOLETE = ("DROP INDEX IF EXISTS events_of_run",)
+_NAMES = ("events_stay", "events_last", "events_sealed")
 
 
-def prepare(db: sqlite3.Connection, *, write: bool) -> None:
-    """Set a fresh connection up, and make the tables where they are missing.
+def version_of(db: sqlite3.Connection) -> int:
+    """Of the tables on disk; 0 for an empty file.
 
     Raises:
-        sqlite3.Error: The file is no journal, can't be written, or is a later release's.
+        sqlite3.Error: The file is no journal.
+        OSError: It is a later release's.
     """
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise OSError(None, f"it was written by a later release (tables {version}, we know {VERSION})")
-    if not write:
-        db.execute("PRAGMA query_only = ON")
-        return
+    return int(version)
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Set a connection up for writing; make the tables, or bring an earlier release's along.
+
+    Raises:
+        sqlite3.Error: The file is no journal, or can't be written.
+        OSError: It is a later release's.
+    """
+    version = version_of(db)
+    if version == 0:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before the first table
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
-    if version < VERSION:
-        db.executescript(SCHEMA)
     # A journal that can be read but not written must be found out now, not before a change.
     db.execute("BEGIN IMMEDIATE")
-    db.execute(f"PRAGMA user_version = {VERSION}")
-    db.execute("COMMIT")
-
-
-def disagreements(db: sqlite3.Connection, decode: Callable[[bytes], object]) -> list[Damage]:
-    """Where the tables of runs and attempts say something else than the chain they derive from."""
-    heads: dict[int, RunHead] = {}
-    states: dict[tuple[int, int], ChangeState] = {}
-    for run, body in db.execute("SELECT run, body FROM events ORDER BY seq"):
-        event = decode(body)
-        if isinstance(head := getattr(event, "head", None), RunHead):
-            heads[run] = head
-        elif isinstance(event, Ended | Resumed) and run in heads:
-            heads[run] = head_after(heads[run], event)
-        elif isinstance(event, Intended):
-            states[run, event.attempt] = "intended"
-        elif isinstance(event, Applied):
-            states[run, event.attempt] = "applied"
-        elif isinstance(event, Settled):
-            states[run, event.attempt] = event.state
-    found = []
-    for number, name, text in db.execute("SELECT number, id, head FROM runs"):
-        if heads.pop(number, None) != _head(text):
-            found.append(Damage(seq=0, run=name, what="head", sentence=f"the head of run {name} was altered"))
-    found += [
-        Damage(seq=0, run=head.id, what="head", sentence=f"the head of run {head.id} was removed")
-        for head in heads.values()
-    ]
-    if dict(_states(db)) != states:
-        found.append(Damage(seq=0, what="head", sentence="the table of changes was altered"))
-    return found
-
-
-def head_after(head: RunHead, event: Ended | Resumed) -> RunHead:
-    """A run's head once it has ended; or once a run that waited is gone on with."""
-    if isinstance(event, Ended):
-        return msgspec.structs.replace(
-            head, ended_at=event.at, outcome=event.outcome, sentence=event.sentence, signal=event.signal
-        )
-    if event.doing != "resume":
-        return head
-    return msgspec.structs.replace(head, ended_at=None, outcome=None, sentence="", signal=0)
-
-
-def _head(text: bytes) -> RunHead | None:
     try:
-        return msgspec.json.decode(text, type=RunHead)
-    except msgspec.DecodeError:
-        return None
+        if version < VERSION:
+            make(db)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
-def _states(db: sqlite3.Connection) -> list[tuple[tuple[int, int], str]]:
-    return [
-        ((run, number), state) for run, number, state in db.execute("SELECT run, number, state FROM attempts")
-    ]
+def make(db: sqlite3.Connection) -> None:
+    """All tables, within a transaction; what is there already is kept. Cost: an index over all rows."""
+    for statement in _TABLES:
+        db.execute(statement)
+    for table, column in _ADDED:
+        if column.split()[0] not in columns(db, table):
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+    for name in _NAMES:
+        db.execute(f"DROP TRIGGER IF EXISTS {name}")
+    for statement in (*_OBSOLETE, *_INDEXES, *_TRIGGERS):
+        db.execute(statement)
 
 
-def way_out(reason: str, path: Path) -> str:
-    """What to do about what SQLite or the system said."""
-    for words, advice in (
-        ("full", f"free space on the file system of {path}, or choose another place with --state"),
-        ("No space", f"free space on the file system of {path}, or choose another place with --state"),
-        ("locked", "another runbook is writing: try again, or see runbook runs"),
-        ("malformed", f"move {path} aside, keep it for the audit, and start again"),
-        ("not a database", f"move {path} aside, keep it for the audit, and start again"),
-        ("later release", "use that release, or another place with --state"),
-        ("append-only", "report this: the journal refused to be rewritten"),
-        ("UNIQUE", "try again: two runs chose the same id or number"),
-    ):
-        if words in reason:
-            return advice
-    return "run as the user who owns it (root for /var/lib/runbook), or choose another place with --state"
+def columns(db: sqlite3.Connection, table: str) -> set[str]:
+    """The names of a table's columns; none where there is no such table."""
+    return {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
