@@ -35,11 +35,15 @@ RunId = Annotated[
 def runs(
     as_json: Json = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Only those that wait for a yes or an answer.")
+    ] = False,
     state: State = None,
 ) -> None:
     """List past and running runs, newest first."""
     with Journal.open(state, write=False) as journal:
-        found = [_row(run, undone=_undone(run, journal)) for run in journal.runs(limit)]
+        shown = _waiting(journal)[:limit] if waiting else journal.runs(limit)
+        found = [_row(run, undone=_undone(run, journal)) for run in shown]
     if as_json:
         emit(found)
     elif found:
@@ -48,7 +52,13 @@ def runs(
         if len(found) == limit:
             typer.echo(f"the newest {limit}; older ones with --limit", err=True)
     else:
-        typer.echo("no runs yet; start one with: runbook run NAME")
+        typer.echo("no run waits" if waiting else "no runs yet; start one with: runbook run NAME")
+
+
+def _waiting(journal: Journal) -> list[Run]:
+    from engine.running.waiting import all_waiting  # noqa: PLC0415 - 30 ms, and a list needs none of it
+
+    return [run for run, *_ in all_waiting(journal)]
 
 
 def _cell(row: dict[str, object], name: str) -> str:

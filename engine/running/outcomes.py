@@ -76,7 +76,8 @@ def withdrawn(scene: Scene, because: str) -> End:
     """What it waited for was taken back, and the goal does not hold."""
     names = _listed(one.remediation for one, how in scene.turned if how.stands)
     left = f"In force because it helped: {names}." if names else "Nothing was changed."
-    return "refused", f"It waits no more: {because}. {_goal_state(scene)}. {left}{_cause(scene)}"
+    state = f"{_goal_state(scene)}. " if scene.runbook.goal else ""
+    return "refused", f"It waits no more: {because}. {state}{left}{_cause(scene)}"
 
 
 def failed(scene: Scene, problem: str) -> End:

@@ -64,6 +64,19 @@ def holder_of(run: Run) -> tuple[Run, Requested | Asked] | None:
     return open_question(run)
 
 
+def all_waiting(journal: Journal) -> Iterator[tuple[Run, Run, Requested | Asked]]:
+    """Runs that wait, newest first: the outermost, the one whose it is, and what for.
+
+    Cost: reads the heads of all runs, and whole those that have not ended.
+    """
+    for head in (one.head for one in journal.runs()):
+        if head.outcome in {None, "waiting"} and not head.called_by:
+            run = journal.run(head.id)
+            found = holder_of(run) if run.state != "running" else None
+            if found is not None:
+                yield run, *found
+
+
 def due(run: Run) -> float | None:
     """Until when what a run waits for can be answered (epoch seconds); None when it waits for nothing."""
     found = holder_of(run)

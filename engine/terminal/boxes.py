@@ -200,7 +200,7 @@ def ending(event: record.Ended, head: record.RunHead) -> RenderableType:
     if event.outcome in {"fixed", "mitigated"}:
         hints.append(f"\nrunbook undo {text.plain(head.id)}")
     if event.outcome == "waiting":
-        hints.append(f"\nrunbook resume {text.plain(head.id)}    (with the answer, or --yes)")
+        hints.append(f"\nrunbook approve {text.plain(head.id)}    (or deny; a question: resume --answer …)")
     if event.outcome == "mitigated":
         hints.append(f"\nrunbook keep {text.plain(head.id)}    (else it is taken back when its time is up)")
     label = Text(f" {event.outcome} ", style=f"bold reverse {tone}")
