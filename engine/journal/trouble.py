@@ -29,11 +29,11 @@ def explained(path: Path) -> Iterator[None]:
         )
         raise JournalUnavailable(
             f"the journal {path} can't be used: {reason}; without it nothing is changed",
-            fix=_way_out(reason, path),
+            fix=way_out(reason, path),
         ) from error
 
 
-def _way_out(reason: str, path: Path) -> str:
+def way_out(reason: str, path: Path) -> str:
     """What to do about what SQLite or the system said."""
     for words, advice in (
         ("full", f"free space on the file system of {path}, or choose another place with --state"),

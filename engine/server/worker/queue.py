@@ -23,7 +23,7 @@ import msgspec
 
 from engine.errors import RunbookError
 from engine.journal import rows
-from engine.journal.tables import way_out
+from engine.journal.trouble import way_out
 from engine.server.alerts.alert import Alert
 from engine.server.messages import AlertRow, Considered, GetAlerts, Taking
 from engine.server.worker import tables

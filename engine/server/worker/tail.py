@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.journal.store import explained
+from engine.journal.trouble import explained
 
 #: So many rows are read at once; each may hold a probe's evidence.
 AT_ONCE = 200
