@@ -96,12 +96,15 @@ def position(queue: Queue) -> int | None:
     return int(found[0][0]) if found else None
 
 
-def advance(at: int, counts: Counts) -> Callable[[Queue], None]:
-    """Add counts, and the row up to which they were counted."""
+def advance(
+    at: int, counts: Counts | None = None, also: Callable[[Queue], None] = lambda _: None
+) -> Callable[[Queue], None]:
+    """Add counts, and the row up to which they were counted; ``also``: what else is written with them."""
 
     def write(queue: Queue) -> None:
         with queue.transaction():
-            for (kind, name), value in counts.items():
+            also(queue)
+            for (kind, name), value in (counts or {}).items():
                 queue.count(kind, name, value)
             queue.do(tables.SET, "at", "journal", at)
 

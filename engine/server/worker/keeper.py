@@ -19,23 +19,27 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import Refused, RunbookError
+from engine.journal import Journal
 from engine.server.alerts.alert import Alert
 from engine.server.log import Log
 from engine.server.messages import GetNotices, Happened, Notice, Number
 from engine.server.settings import Settings
-from engine.server.worker import counting, outbox, schedule, standing, tables
+from engine.server.worker import counting, notices, outbox, schedule, standing, tables
 from engine.server.worker.books import Books, News
 from engine.server.worker.children import Children
 from engine.server.worker.desk import Desk
 from engine.server.worker.hub import Hub
 from engine.server.worker.job import Job
 from engine.server.worker.links import Links
+from engine.server.worker.notices import Draft
 from engine.server.worker.order import BUSY, DONE, Line, Order
 from engine.server.worker.queue import Queue
 from engine.server.worker.tail import AT_ONCE, Row, Tail
 
 #: How often the journal is looked at, and alike while somebody follows a run, in seconds.
 LOOK_S, FOLLOWED_S = 1.0, 0.4
+#: Rows that answer what a run waits with.
+ANSWERED = frozenset({"ruled", "answered"})
 #: How long children may take to stop in good order.
 PATIENCE_S = 60.0
 
@@ -65,6 +69,7 @@ class Keeper:
         self._untold = True
         self._tail: Tail | None = None
         self._noticed = asyncio.Event()
+        self._stopped = asyncio.Event()
         desk.taken = self.queued
 
     @property
@@ -81,16 +86,21 @@ class Keeper:
             try:
                 await self._turn()
                 self.problem = ""
-            except RunbookError as error:
-                if error.problem != self.problem:
+            except Exception as error:  # noqa: BLE001 - nothing may end it: it is tried again
+                told = (
+                    error.problem if isinstance(error, RunbookError) else f"{type(error).__name__}: {error}"
+                )
+                if told != self.problem:
                     self._log.error("runs can't be kept", error=error)
-                self.problem = error.problem
+                self.problem = told
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), FOLLOWED_S if self.hub else LOOK_S)
 
     async def stop(self) -> None:
         """Begin nothing more, stop the children in good order, wait for them."""
         self.stopping = True
+        self._stopped.set()
+        self._noticed.set()
         self._wake.set()
         self.children.stop_all()
         if self._carrying:
@@ -105,6 +115,15 @@ class Keeper:
         """Something came."""
         self._wake.set()
 
+    def noticed(self) -> None:
+        """There is something to tell people."""
+        self._noticed.set()
+
+    async def pause(self, at_most_s: float) -> None:
+        """Wait, or until it stops."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), at_most_s)
+
     async def recover(self) -> None:
         """How everything stands after whatever ended the worker before."""
         jobs = await self.desk.do(lambda queue: queue.open_jobs())
@@ -114,7 +133,7 @@ class Keeper:
         at = await self.desk.do(counting.position)
         self._tail = Tail(self.directory, at)
         if at is None:
-            await self.desk.do(counting.advance(self._tail.at, {}))
+            await self.desk.do(counting.advance(self._tail.at))
         for job in jobs:
             if job.state != "queued":
                 await self._settle(job)
@@ -135,12 +154,32 @@ class Keeper:
         while True:
             rows = self._tail.read()
             if rows:
-                counts = await self.books.do(lambda journal, rows=rows: counting.count(rows, journal))  # type: ignore[misc]
-                await self.desk.do(counting.advance(self._tail.at, counts))
+                await self._note(rows, self._tail.at)
             for row in rows:
                 await self._heed(row)
             if len(rows) < AT_ONCE:
                 return
+
+    async def _note(self, rows: Sequence[Row], at: int) -> None:
+        """Count rows, and keep what people are to be told of them; each row once."""
+        notify = self.settings.notify
+
+        def look(journal: Journal) -> tuple[counting.Counts, list[Draft | None]]:
+            ends = {row.run for row in rows if row.kind == "ended" and "." not in row.run}
+            told = [notices.of_run(journal.run(run)) for run in sorted(ends)] if notify else []
+            return counting.count(rows, journal), told
+
+        counts, drafts = await self.books.do(look)
+        answered = {row.run.partition(".")[0] for row in rows if row.kind in ANSWERED}
+
+        def write(queue: Queue) -> None:
+            for run in answered:
+                outbox.withdraw(queue.db, run, time.time())
+            outbox.add(queue.db, drafts, notify)
+
+        await self.desk.do(counting.advance(at, counts, write))
+        if notify:
+            self.noticed()
 
     async def _heed(self, row: Row) -> None:
         """One row: passed on, and what follows from it for the job."""
@@ -154,7 +193,7 @@ class Keeper:
             self.hub.tell_state(row.run, state)
             self._untold = self._untold or row.kind == "begun"
         job = self.jobs.get(outermost)
-        if job is not None and outermost not in self._carrying and row.kind in {"ended", "ruled", "answered"}:
+        if job is not None and outermost not in self._carrying and row.kind in {"ended", *ANSWERED}:
             await self._settle(job)
 
     async def _look_after(self) -> None:

@@ -33,6 +33,7 @@ from engine.server.worker.looks import Looks
 from engine.server.worker.queue import Queue
 from engine.server.worker.reads import Reads
 from engine.server.worker.triggers import Triggers
+from engine.server.worker.upkeep import Upkeep
 
 
 def run(settings: Settings, place: Place) -> None:
@@ -72,13 +73,15 @@ async def _work(settings: Settings, place: Place) -> None:
     desk = Desk(queue, triggers, settings.runs)
     keeper = Keeper(books, desk, settings, log)
     await keeper.recover()
-    servers, looking = await _listen(settings, place, keeper, triggers, log)
+    who = people.People(settings, place.state, log)
+    upkeep = Upkeep(keeper, who, log)
+    servers, looking = await _listen(place, keeper, triggers, who, log)
     log.info("worker ready", state=place.state, socket=place.socket, pid=os.getpid())
-    working = asyncio.create_task(keeper.run())
+    working = [asyncio.create_task(keeper.run()), asyncio.create_task(upkeep.run())]
     await stop.wait()
     log.info("worker stops", running=len(keeper.children))
     await keeper.stop()
-    await working
+    await asyncio.gather(*working)
     for server in servers:
         server.close()
     looking.close()
@@ -87,10 +90,10 @@ async def _work(settings: Settings, place: Place) -> None:
 
 
 async def _listen(
-    settings: Settings, place: Place, keeper: Keeper, triggers: Triggers, log: Log
+    place: Place, keeper: Keeper, triggers: Triggers, who: people.People, log: Log
 ) -> tuple[list[asyncio.Server], Reads]:
     """Open both sockets."""
-    who, looking = people.People(settings, place.state, log), Reads(place.state)
+    looking = Reads(place.state)
     looks = Looks(keeper, looking, triggers, log)
     deeds = Deeds(
         keeper,

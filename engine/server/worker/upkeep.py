@@ -1,0 +1,127 @@
+"""What has its time: leases that end, old rows that go, people who are told that something is wrong.
+
+One promise: a temporary change is undone within ``LOOK_S`` of its end, by a child that was not there before,
+across restarts; what is pruned goes in small parts, so that no alert waits for it.
+
+Not here: undoing (``engine.running.leases``), runs (``keeper``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+from engine.errors import Refused
+from engine.journal import locks
+from engine.server.log import Log
+from engine.server.messages import LeaseRow, Leases, No
+from engine.server.settings import seconds
+from engine.server.worker import notices, outbox
+from engine.server.worker.keeper import Keeper
+from engine.server.worker.looks import ask_child
+from engine.server.worker.notices import Draft
+from engine.server.worker.order import Order
+from engine.server.worker.people import People
+from engine.server.worker.queue import Queue
+
+#: How often leases are looked at, and old rows, in seconds; how long ending a lease may take.
+LOOK_S, PRUNE_S, UNDO_S = 2.0, 60.0, 300.0
+#: After a lease could not be ended because its run is being worked on.
+AGAIN_S = 15.0
+
+
+class Upkeep:
+    """Does what has its time, until the keeper stops."""
+
+    def __init__(self, keeper: Keeper, people: People, log: Log) -> None:
+        self._keeper = keeper
+        self._people = people
+        self._log = log
+        self._watching: locks.Lock | None = None
+        self._not_before = 0.0
+        self._pruned_at = 0.0
+
+    async def run(self) -> None:
+        """Look after all of it, again and again."""
+        while not self._keeper.stopping:
+            try:
+                await self._leases()
+                if time.monotonic() - self._pruned_at >= PRUNE_S:
+                    await self._prune()
+                    await self._soon()
+                    self._pruned_at = time.monotonic()
+            except Exception as error:  # noqa: BLE001 - nothing may end it: it is tried again
+                self._log.error("upkeep failed", error=error)
+            await self._keeper.pause(LOOK_S)
+        if self._watching is not None:
+            self._watching.release()
+
+    # ── leases ──────────────────────────────────────────────────────────────────
+
+    async def _leases(self) -> None:
+        """End what is due."""
+        self._stand_in()
+        now = time.time()
+        if now < self._not_before or not await self._keeper.books.do(lambda journal: journal.leases(now)):
+            return
+        due = [one for one in await self._standing() if one.until <= now]
+        answer = await ask_child(self._keeper, self._order("overdue"), self._log, UNDO_S)
+        self._not_before = time.time() + AGAIN_S
+        self._keeper.wake()
+        if isinstance(answer, No):
+            self._log.error("a lease could not be ended", problem=answer.problem, fix=answer.fix)
+            await self._tell(notices.of_lease_left(one, answer.problem, now) for one in due)
+        else:
+            self._log.info("leases ended", runs=[one.run for one in due])
+
+    def _stand_in(self) -> None:
+        """Hold the place of the process that ends leases where nobody else does: none has to stay for it."""
+        if self._watching is None:
+            with suppress(Refused):
+                self._watching = locks.hold_run(self._keeper.directory, "lease-watch", now=time.time())
+
+    async def _soon(self) -> None:
+        """Tell of leases that end soon, and of what is wrong."""
+        notify = self._keeper.settings.notify
+        if any("lease" in one.about for one in notify):
+            now = time.time()
+            if await self._keeper.books.do(lambda journal: journal.leases(float("inf"))):
+                await self._tell(notices.of_lease(one, now) for one in await self._standing())
+        if self._keeper.problem:
+            await self._tell([notices.of_trouble(self._keeper.problem, time.time())])
+
+    async def _standing(self) -> tuple[LeaseRow, ...]:
+        answer = await ask_child(self._keeper, self._order("leases"), self._log)
+        return answer.rows if isinstance(answer, Leases) else ()
+
+    async def _tell(self, drafts: Iterable[Draft | None]) -> None:
+        found, notify = list(drafts), self._keeper.settings.notify
+
+        def add(queue: Queue) -> None:
+            with queue.transaction():
+                outbox.add(queue.db, found, notify)
+
+        if notify and found:
+            await self._keeper.desk.do(add)
+            self._keeper.noticed()
+
+    def _order(self, doing: str) -> Order:
+        return Order(doing=doing, state=str(self._keeper.directory.absolute()), by="its lease")
+
+    # ── old rows ────────────────────────────────────────────────────────────────
+
+    async def _prune(self) -> None:
+        """Forget what is older than is kept."""
+        runs, now = self._keeper.settings.runs, time.time()
+        before = now - seconds(runs.alerts_kept)
+        while await self._keeper.desk.do(lambda queue: queue.prune(before)):
+            await asyncio.sleep(0.05)
+        await self._keeper.desk.do(lambda queue: self._forget(queue, before, now))
+
+    def _forget(self, queue: Queue, before: float, now: float) -> None:
+        with queue.transaction():
+            self._people.forget(queue.db)
+            outbox.give_up(queue.db, self._keeper.settings.notify, now)
+            outbox.forget(queue.db, before)
