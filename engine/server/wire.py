@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import RunbookError
-from engine.server.messages import Answer, Request
+from engine.server.messages import Answer, Follow, Request
 
 #: A whole run with its evidence fits; nothing larger is sent.
 MAX_FRAME = 64 << 20
@@ -39,10 +39,10 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """An answer on its way; ``more``: the same request gets further ones."""
+    """An answer on its way; ``more``: the same request gets further ones. None ends a stream of them."""
 
     n: int
-    answer: Answer = msgspec.field(name="is")
+    answer: Answer | None = msgspec.field(name="is")
     more: bool = False
 
 
@@ -118,15 +118,13 @@ async def _answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 
 async def _answer(asked: Asked, caller: Caller, answerer: Answerer, writer: asyncio.StreamWriter) -> None:
-    last: Answer | None = None
+    many = isinstance(asked.do, Follow)
     with suppress(ConnectionError):
         async for answer in answerer(asked.do, asked.token, caller):
-            if last is not None:
-                writer.write(_frame(Answered(asked.n, last, True)))
-                await writer.drain()
-            last = answer
-        if last is not None:
-            writer.write(_frame(Answered(asked.n, last)))
+            writer.write(_frame(Answered(asked.n, answer, many)))
+            await writer.drain()
+        if many:
+            writer.write(_frame(Answered(asked.n, None)))
             await writer.drain()
 
 
@@ -181,7 +179,8 @@ class Line:
                 answered = await inbox.get()
                 if answered is None:
                     raise _gone("it ended the connection")
-                yield answered.answer
+                if answered.answer is not None:
+                    yield answered.answer
                 if not answered.more:
                     return
         except ConnectionError as error:
