@@ -13,6 +13,7 @@ import threading
 from engine.contracts import Notifier
 from engine.language.model import Tell
 from engine.record import Told
+from engine.redaction import HERE
 from engine.running.outcomes import End
 from engine.running.scene import Scene
 
@@ -22,10 +23,12 @@ PATIENCE_S = 5.0
 
 def tell(scene: Scene, step: Tell, outcome: End) -> None:
     """Write a step's sentence down and send it to the notifiers (all, or those named)."""
-    sentence = scene.words(step.sentence, outcome)
+    sentence = HERE.text(scene.words(step.sentence, outcome))
     if (step.id, sentence) in scene.told:
         return
-    scene.record(Told(at=scene.now, step=step.id, sentence=sentence, repeats=sentence == outcome[1]))
+    scene.record(
+        Told(at=scene.now, step=step.id, sentence=sentence, repeats=sentence == HERE.text(outcome[1]))
+    )
     if scene.head.dry_run:
         return
     known = dict(scene.tools.parts.each("notifier"))
