@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -76,6 +77,13 @@ class Sealed:
         while self._over:
             with suppress(OSError):
                 self._over.pop().unlink()
+
+    def forget(self, runs: Iterable[str]) -> None:
+        """Take away all that belongs to runs which are kept no longer."""
+        for run in runs:
+            for path in self._directory.glob(f"{run}.*"):
+                if path.name.removeprefix(f"{run}.").isdigit():
+                    path.unlink(missing_ok=True)
 
     def _path(self, run: str, attempt: int) -> Path:
         return self._directory / f"{run}.{attempt}"
