@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,8 +65,7 @@ async def tell_forever(settings: Settings, line: Line, log: Log | None = None) -
                 continue
             await _spread(answer.rows, tellers, line)
     finally:
-        for teller in tellers.values():
-            teller.stop()
+        await asyncio.gather(*(teller.stop() for teller in tellers.values()))
 
 
 async def _spread(rows: Sequence[Notice], tellers: dict[str, Teller], line: Line) -> None:
@@ -106,42 +105,45 @@ class Teller:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """What is under way is ended; the worker hands it out again."""
         if self._task is not None:
             self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
         while self._held:
             batch = list(self._held.values())
-            became = await self._send(batch)
+            try:
+                order = Order(_url(self._notify), tuple(self._letter(one) for one in batch))
+            except (OSError, ValueError) as error:
+                why = _why(self._notify, error)
+            else:
+                why = await _send(order, self._became)
             for one in batch:
-                problem = became.get(one.id, "it took too long")
-                if problem:
-                    self._log.warning("notice not sent", to=self._notify.name, notice=one.id, because=problem)
-                else:
-                    self._log.info("notice sent", to=self._notify.name, notice=one.id, run=one.run)
-                with suppress(WorkerGone):  # it is handed out again, and bears the same number
-                    await self._line.ask(NoticeTold(notice=one.id, problem=problem))
-                del self._held[one.id]
+                if one.id in self._held:
+                    await self._became(Sent(one.id, why))
 
-    async def _send(self, batch: Sequence[Notice]) -> dict[int, str]:
-        """What became of each notice: empty where it went out, else why not."""
-        try:
-            url = _url(self._notify)
-        except (OSError, ValueError) as error:
-            return dict.fromkeys((one.id for one in batch), _why(self._notify, error))
+    def _letter(self, one: Notice) -> Letter:
         name = host.hostname()
-        letters = tuple(
-            Letter(one.id, words.title(one, name), words.body(one, name, self._address), words.kind(one))
-            for one in batch
-        )
-        return await _send(Order(url, letters))
+        return Letter(one.id, words.title(one, name), words.body(one, name, self._address), words.kind(one))
+
+    async def _became(self, sent: Sent) -> None:
+        """Say what became of a notice, here and to the worker."""
+        notice = self._held.get(sent.id)
+        if notice is None:
+            return
+        if sent.problem:
+            self._log.warning("notice not sent", to=self._notify.name, notice=sent.id, because=sent.problem)
+        else:
+            self._log.info("notice sent", to=self._notify.name, notice=sent.id, run=notice.run)
+        with suppress(WorkerGone):  # it is handed out again, and bears the same number
+            await self._line.ask(NoticeTold(notice=sent.id, problem=sent.problem))
+        del self._held[sent.id]
 
 
-async def _send(order: Order) -> dict[int, str]:
-    """Start the process that sends, and end it when it takes too long."""
-    became: dict[int, str] = {}
+async def _send(order: Order, became: Callable[[Sent], Awaitable[None]]) -> str:
+    """Start the process that sends, and end it when it takes too long; gives what became of the rest."""
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -153,22 +155,22 @@ async def _send(order: Order) -> dict[int, str]:
             cwd="/",  # where -m looks first
         )
     except OSError as error:
-        return {one.id: f"it could not be started: {error.strerror}" for one in order.letters}
+        return f"what sends it could not be started: {error.strerror}"
     try:
         async with asyncio.timeout(START_S + LETTER_S * len(order.letters)):
             await _talk(process, order, became)
-            return {one.id: became.get(one.id, "the process that sends broke off") for one in order.letters}
     except TimeoutError:
-        return {one.id: became.get(one.id, "the service did not answer in time") for one in order.letters}
+        return "the service did not answer in time"
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+    return "what sends it broke off"
 
 
-async def _talk(process: Process, order: Order, became: dict[int, str]) -> None:
-    """Hand the order over and read what became of each letter as it comes."""
+async def _talk(process: Process, order: Order, became: Callable[[Sent], Awaitable[None]]) -> None:
+    """Hand the order over, and pass on what became of each letter as it comes."""
     if process.stdin is None or process.stdout is None:
         raise ValueError("it was started with pipes")
     with suppress(ConnectionError):
@@ -176,9 +178,8 @@ async def _talk(process: Process, order: Order, became: dict[int, str]) -> None:
         await process.stdin.drain()
         process.stdin.close()
     async for line in process.stdout:
-        with suppress(msgspec.DecodeError, msgspec.ValidationError):  # a plugin that prints
-            sent = msgspec.json.decode(line, type=Sent)
-            became[sent.id] = sent.problem
+        with suppress(msgspec.DecodeError):  # a plugin that prints
+            await became(msgspec.json.decode(line, type=Sent))
     await process.wait()
 
 

@@ -185,7 +185,8 @@ def _lately(db: sqlite3.Connection, name: str, now: float) -> tuple[int, int, fl
         facts,
     ).fetchone()
     (summary_at,) = db.execute(
-        "SELECT coalesce(max(at), :window) FROM notices WHERE name = :name AND at > :window AND key LIKE :summary",
+        "SELECT coalesce(max(at), :window) FROM notices"
+        " WHERE name = :name AND at > :window AND key LIKE :summary",
         facts,
     ).fetchone()
     return int(on_the_way), int(told) + int(on_the_way), float(summary_at)
