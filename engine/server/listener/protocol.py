@@ -25,11 +25,13 @@ from engine.values import Setting
 
 #: Header fields of one request; senders have about ten, browsers twenty.
 MAX_FIELDS = 100
+#: Requests that wait on one connection for the answer to the one before; each takes 3 KB.
+MAX_AHEAD = 16
 _FIELD = 4  # ": " and the end of the line
 
 
-class _TooLong(Exception):
-    """The head is longer than it may be."""
+class _TooMuch(Exception):
+    """The head is longer, or there are more requests ahead of their answers, than there may be."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -40,7 +42,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._limits = limits
         self._counters = counters
         self._place = place
-        self._timer: TimerHandle | None = None
+        self._timer: TimerHandle | None = None  # for what comes
+        self._reader_timer: TimerHandle | None = None  # for what goes
         self._in_head = True
         self._raw = 0  # bytes of a head that is not complete
         self._head = self._fields = 0  # what the parser made of it
@@ -58,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Give its place back."""
         self._place.leave()
         self._stop_waiting()
+        self._stop_waiting_for_reader()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -84,22 +88,22 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read: it has as long as an unused connection."""
         super().pause_writing()
-        self._wait(self._limits.idle_time)
+        self._wait_for_reader()
 
     def resume_writing(self) -> None:
         """It reads again."""
         super().resume_writing()
-        self._stop_waiting()
+        self._stop_waiting_for_reader()
 
     def on_response_complete(self) -> None:
         """An answer was written; what of it nobody takes does not hold the connection."""
         super().on_response_complete()
-        self._wait_for_reader()
+        self._close_in_time()
 
     def timeout_keep_alive_handler(self) -> None:
         """Unused for too long."""
         super().timeout_keep_alive_handler()
-        self._wait_for_reader()
+        self._close_in_time()
 
     # ── what the parser finds ───────────────────────────────────────────────────
 
@@ -115,6 +119,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
+        if len(self.pipeline) >= MAX_AHEAD:
+            raise _TooMuch
         self._in_head, self._raw, self._late_bytes = False, 0, 0
         self._stop_waiting()
         super().on_headers_complete()
@@ -131,6 +137,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._head > int(self._limits.headers) or self._fields > MAX_FIELDS:
             self._refuse(431, "long-head")
+        elif len(self.pipeline) >= MAX_AHEAD:
+            self._refuse(400, "hasty")
         else:
             self._refuse(400, "no-http")
 
@@ -140,46 +148,58 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head += size
         self._fields += fields
         if self._head > int(self._limits.headers) or self._fields > MAX_FIELDS:
-            raise _TooLong
+            raise _TooMuch
 
     def _wait(self, limit: Setting) -> None:
         """From now on it has so long; a time that runs already goes on."""
         if self._timer is None:
             self._timer = self.loop.call_later(seconds(limit), self._too_late)
 
-    def _wait_for_reader(self) -> None:
-        """A connection that is closed stays until its last byte is taken: not for ever."""
-        if self.transport.is_closing() and self.transport.get_write_buffer_size():
-            self._stop_waiting()
-            self._wait(self._limits.idle_time)
-
     def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _close_in_time(self) -> None:
+        """A connection that is closed stays until its last byte is taken: not for ever."""
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        if self._reader_timer is None:
+            limit = seconds(self._limits.idle_time)
+            self._reader_timer = self.loop.call_later(limit, self._drop, "slow-reader")
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
     def _too_late(self) -> None:
         self._timer = None
-        if self.transport.is_closing() or self.flow.write_paused:
-            self._drop("slow-reader")
-        elif self._in_head and not self._raw:
+        if self.transport.is_closing():
+            return
+        if self._in_head and not self._raw:
             self._drop("unused")
         else:
             self._refuse(408, "slow-head" if self._in_head else "slow-body")
 
     def _refuse(self, status: int, reason: str) -> None:
-        """Answer, where no answer has begun on this connection, and end it."""
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if answering and (self._in_head or self.cycle.response_started):
-            self._drop(reason)
-            return
+        """Answer and end the connection; an answer that is under way goes out before its end."""
         self._refused = True
         self._counters.refused(reason, self._address)
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self._in_head:
+                self.cycle.keep_alive = False
+                return
+            if self.cycle.response_started:
+                self.transport.abort()
+                return
         body, fields = answers.for_protocol(status)
         head = [STATUS_LINE[status], *(name + b": " + value + b"\r\n" for name, value in fields)]
         self.transport.write(b"".join([*head, b"connection: close\r\n\r\n", body]))
         self.transport.close()
-        self._wait_for_reader()
+        self._close_in_time()
 
     def _drop(self, reason: str) -> None:
         self._refused = True
