@@ -14,7 +14,7 @@ import msgspec
 
 from engine.journal import statements
 from engine.journal.chain import DROPPED, Damage
-from engine.journal.rows import Begun, decode, encode, head_of
+from engine.journal.rows import Begun, decode, head_of, plain
 from engine.record import (
     Alerted,
     Answered,
@@ -30,6 +30,7 @@ from engine.record import (
     RunHead,
     Settled,
 )
+from engine.redaction import HERE
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,7 +66,7 @@ def follow(db: sqlite3.Connection, run: int, target_ref: str, event: Event | Beg
             db.execute(statements.EXTEND_ATTEMPT, (event.lease_until, run, event.attempt))
         case Ended() | Resumed():
             (head,) = db.execute(statements.HEAD_BY_NUMBER, (run,)).fetchone()
-            db.execute(statements.END_RUN, (encode(head_after(head_of(head), event)), run))
+            db.execute(statements.END_RUN, (plain(head_after(head_of(head), HERE.struct(event))), run))
         case Pruned():
             db.execute(statements.PRUNE_RUN, (seq, run))
         case _:

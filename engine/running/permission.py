@@ -15,11 +15,12 @@ from engine import text
 from engine.guarding.guards import Answer, strictest
 from engine.language.model import Change
 from engine.record import Event, Judged, Planned, Requested, Ruled, StepSkipped
+from engine.redaction import HERE, MASK
 from engine.running import bound
 from engine.running.bound import Found, Standing
 from engine.running.proposal import Proposal, because, situation
 from engine.running.scene import Scene, Turned
-from engine.values import Decision
+from engine.values import Decision, Plan
 
 
 def permission(found: Proposal, step: Change, scene: Scene) -> Proposal | Turned:
@@ -77,19 +78,29 @@ def _void(one: Standing, found: Proposal, scene: Scene) -> Ruled | None:
     )
     denials = tuple(each for each in found.decisions if each.answer == "deny" and each not in decisions)
     now = Found(
-        found.plan,
-        found.knobs,
+        HERE.struct(found.plan),
+        {name: HERE.struct(value) for name, value in found.knobs.items()},
         (*decisions, *denials),
         first_cause(scene),
         bound.processes(scene.target),
     )
     reasons = bound.drift(bound.then(one), now)
+    if not reasons and _approved(one, found) is None:
+        reasons = ("its record had a secret taken out, and a fresh plan is not the same",)
     return _ruled(one, "void", "; ".join(reasons), scene.now) if reasons else None
+
+
+def _approved(one: Standing, found: Proposal) -> Plan | None:
+    """The plan that was approved; where a secret was taken out of its record, the fresh one, if the same."""
+    plan = one.planned.plan
+    if MASK.encode() not in msgspec.json.encode(plan):
+        return plan
+    return found.plan if HERE.struct(found.plan).changes == plan.changes else None
 
 
 def _use(one: Standing, found: Proposal, step: Change, scene: Scene) -> Proposal:
     """Take the plan that was approved, to the letter."""
-    plan, lease_s = one.planned.plan, one.requested.lease_s
+    plan, lease_s = _approved(one, found) or found.plan, one.requested.lease_s
     decisions = scene.tools.guard().decisions(plan, situation(plan, scene, lease_s))
     by = one.ruled.by if one.ruled else ""
     if plan != found.plan:  # the record's last plan of a step is the one that was carried out
