@@ -23,6 +23,8 @@ import msgspec
 #: Apprise's four kinds; services show them as colours or marks.
 Kind = Literal["info", "success", "warning", "failure"]
 
+MISSING = "apprise is not installed: pip install 'bpf-runbook[server]'"
+
 
 class Letter(msgspec.Struct, frozen=True):
     """One notice in words."""
@@ -80,7 +82,7 @@ def _sender(url: str) -> Callable[[Letter], str]:
     try:
         import apprise  # noqa: PLC0415 - of the extra [server]
     except ImportError:
-        return lambda _: "apprise is not installed: pip install 'bpf-runbook[server]'"
+        return lambda _: MISSING
     asset = apprise.AppriseAsset(storage_mode="memory", secure_logging=True)
     asset.app_id = asset.app_desc = "runbook"
     service: Any = apprise.Apprise(asset=asset)

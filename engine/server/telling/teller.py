@@ -12,6 +12,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from engine.server.log import Log
 from engine.server.messages import GetNotices, No, Notice, Notices, NoticeTold
 from engine.server.settings import Notify, Settings
 from engine.server.telling import words
-from engine.server.telling.send import Letter, Order, Sent
+from engine.server.telling.send import MISSING, Letter, Order, Sent
 from engine.server.wire import Line, WorkerGone
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Teller:
 
     def look(self) -> None:
         """Say at the start what would keep it from telling anybody."""
+        if find_spec("apprise") is None:
+            self._log.error("nobody is told", to=self._notify.name, because=MISSING)
         try:
             _url(self._notify)
         except (OSError, ValueError) as error:

@@ -21,7 +21,7 @@ import msgspec
 from engine import host
 from engine.errors import Refused, RunbookError, UnknownName
 from engine.journal import Journal, locks
-from engine.record import Asked, Ended, Event, Outcome, Run, RunHead, Told
+from engine.record import Asked, Ended, Event, Outcome, Run, RunHead, Told, Watcher
 from engine.server.worker.order import BUSY, DONE, Line, Order
 from engine.values import Decision, Plan
 
@@ -62,7 +62,7 @@ class Telling:
             os.write(self._out, msgspec.json.encode(line) + b"\n")
 
 
-def carry(order: Order, watcher: Telling) -> int:
+def carry(order: Order, watcher: Watcher) -> int:
     """Carry a run as far as it goes; gives the exit code.
 
     Raises:
@@ -92,7 +92,7 @@ def _found(run: str, state: Path) -> Run | None:
     return None
 
 
-def _begin(order: Order, watcher: Telling) -> None:
+def _begin(order: Order, watcher: Watcher) -> None:
     from engine.launch import Wish, launch  # noqa: PLC0415 - loads all that runs need
 
     wish = Wish(
@@ -109,7 +109,7 @@ def _begin(order: Order, watcher: Telling) -> None:
     launch(wish, watcher)
 
 
-def _go_on(before: Run, order: Order, watcher: Telling) -> None:
+def _go_on(before: Run, order: Order, watcher: Watcher) -> None:
     """Take a run up that was interrupted, or that waits; one that has ended stays as it is."""
     if before.head.ended_at is not None and before.head.outcome != "waiting":
         return
@@ -157,11 +157,21 @@ def _sentence(error: RunbookError) -> str:
     return f"{first[:1].upper()}{first[1:]}".rstrip(".") + "."
 
 
+def _carry_traced(order: Order, watcher: Telling) -> int:
+    """Carry it, traced where that is asked for; locks are free before the rest of a trace is sent."""
+    if not order.trace_to:
+        return carry(order, watcher)
+    from engine.server import tracing  # noqa: PLC0415 - only where it is asked for
+
+    with tracing.traced(watcher, order.trace_to) as both:
+        return carry(order, both)
+
+
 def main() -> int:
     """Read the order, do it."""
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     if order.doing == "carry":
-        return carry(order, Telling(sys.stdout.fileno()))
+        return _carry_traced(order, Telling(sys.stdout.fileno()))
     from engine.server.worker import errands  # noqa: PLC0415 - what carries a run needs none of it
 
     sys.stdout.buffer.write(msgspec.json.encode(errands.run(order)) + b"\n")

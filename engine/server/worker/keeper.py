@@ -286,6 +286,7 @@ class Keeper:
             dry_run=job.dry_run,
             state=str(self.directory.absolute()),
             last=job.tries >= standing.TRIES,
+            trace_to=self.settings.tracing.endpoint,
         )
         try:
             code = await self.children.carry(order)

@@ -42,7 +42,12 @@ def run(settings: Settings, place: Place) -> None:
     Raises:
         Refused: Another worker keeps this state directory.
         RunbookError: Journal or queue can't be used.
+        UsageError: Runs are to be traced, and what that needs is not installed.
     """
+    if settings.tracing.endpoint:
+        from engine.server import tracing  # noqa: PLC0415 - only where it is asked for
+
+        tracing.require(settings.tracing.endpoint)
     with _alone(place.state):
         asyncio.run(_work(settings, place))
 

@@ -27,6 +27,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         policy: A file; empty for the machine's own.
         doing: ``carry`` it as far as it goes; else an errand (``engine.server.worker.errands``).
         last: It is not to be tried again: whatever keeps it from beginning is its end.
+        trace_to: Where its trace goes (``settings.tracing.endpoint``); empty for nowhere.
         attempt, seconds: Of a lease that is changed.
         asked: The request itself, where an errand needs more of it.
     """
@@ -42,6 +43,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = ""
     doing: str = "carry"
     last: bool = False
+    trace_to: str = ""
     attempt: int | None = None
     asked: msgspec.Raw = msgspec.Raw(b"null")
     seconds: float = 0.0
