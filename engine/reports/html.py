@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from engine import record, text
 from engine.errors import RunbookError
 from engine.evidence import unknown
-from engine.reports import charts, flame, folded, timeline
+from engine.reports import approvals, charts, flame, folded, timeline
 from engine.reports.story import Story, tell
 from engine.values import Scalar
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 TONES = {
     **dict.fromkeys(("healthy", "fixed", "kept"), "good"),
     **dict.fromkeys(("mitigated", "leased", "waiting", "rehearsed", "would", "running", "applied"), "info"),
+    **dict.fromkeys(("approved",), "info"),
+    **dict.fromkeys(("denied", "expired", "void", "withdrawn"), "warn"),
     **dict.fromkeys(("refused", "held back", "interrupted", "unknown", "left"), "warn"),
     **dict.fromkeys(("unfixed", "failed"), "bad"),
 }
@@ -108,6 +110,7 @@ def _environment() -> Environment:
         "moment": text.day_and_time,
         "since": text.since,
         "several": text.several,
+        "answers": lambda proposal: list(approvals.told(proposal)),
         "headline": timeline.headline,
         "comparison": timeline.comparison,
         "unit_of": text.unit_of,

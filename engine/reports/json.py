@@ -28,6 +28,7 @@ def document(run: record.Run) -> dict[str, object]:
         "state": run.state,
         "sentence": story.sentence,
         "later": story.later,
+        "resolved": story.resolved,
         "exit_code": exit_code(run),
         "started_at": text.moment(head.started_at),
         "ended_at": text.moment(head.ended_at),
@@ -63,4 +64,5 @@ def _change(proposal: Proposal) -> dict[str, object]:
             for change in proposal.plan.changes
         ],
         "attempts": [attempt.number for attempt in proposal.attempts],
+        "rulings": [msgspec.to_builtins(one) for one in proposal.rulings],
     }

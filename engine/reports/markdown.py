@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from engine import record, text
-from engine.reports import timeline
+from engine.reports import approvals, timeline
 from engine.reports.story import Proposal, Story, tell
 from engine.values import Prediction
 
@@ -55,8 +55,8 @@ def _head(story: Story) -> Iterator[str]:
     yield ""
     yield f"**{escape(story.sentence)}**"
     yield ""
-    if story.later:
-        yield f"**{escape(story.later)}**\n"
+    for more in filter(None, (story.later, story.resolved)):
+        yield f"**{escape(more)}**\n"
     took = text.span(story.ended_at - head.started_at)
     by = f" · by {escape(head.by)}" if head.by else ""
     yield f"{text.day_and_time(head.started_at)} · took {took}{by} · run {code(head.id)}"
@@ -100,6 +100,7 @@ def _proposal(proposal: Proposal) -> Iterator[str]:
         yield f"- {before} → **{after}** ({code(change.where or change.knob.name)}): {escape(change.why)}"
         yield from fenced(change.detail)
     yield f"- {proposal.state}{because}"
+    yield from (f"- {escape(said)}" for said in approvals.told(proposal))
     yield from (f"- guard {escape(d.guard)}: {d.answer}, {escape(d.because)}" for d in proposal.decisions)
     if proposal.undo_by_hand:
         yield f"- undo by hand: {code(proposal.undo_by_hand)}"

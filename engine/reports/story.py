@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from engine import record, text
 from engine.evidence import unknown
+from engine.reports import approvals
 from engine.values import Cost, Decision, Evidence, Plan, Target, Verdict
 
 #: States of a change that nothing is left of.
@@ -57,6 +58,7 @@ class Proposal:
         dry: It comes from a rehearsal: it would be made, and was not.
         run: Id of the called run that it belongs to; empty for the run's own.
         attempts: One per change that was announced; empty when it was held back.
+        requested, rulings: Somebody's yes was asked for, and what became of that, oldest first.
     """
 
     at: float
@@ -69,14 +71,21 @@ class Proposal:
     by: str = ""
     attempts: list[Attempt] = field(default_factory=list)
     compared: list[record.Compared] = field(default_factory=list)
+    requested: record.Requested | None = None
+    rulings: list[record.Ruled] = field(default_factory=list)
 
     @property
     def state(self) -> str:
-        """``kept``, ``undone`` …; ``would``, ``held back``, ``nothing to change`` or ``waiting``."""
+        """``kept``, ``undone`` …; ``would``, ``held back``, ``nothing to change``, ``waiting``.
+
+        Or what became of its request: ``approved`` (and not used yet), ``void``, ``expired`` …
+        """
         if not self.plan.changes:
             return "nothing to change"
         if self.dry:
             return "held back" if self.answer == "deny" else "would"
+        if not self.attempts and self.rulings and not self.by:
+            return self.rulings[-1].answer
         if not self.attempts:
             return "held back" if self.answer == "deny" else "waiting" if self.answer else "planned"
         states = [attempt.state for attempt in self.attempts]
@@ -88,6 +97,8 @@ class Proposal:
         said = [attempt.settled.because for attempt in self.attempts if attempt.settled is not None]
         if said:
             return said[-1]
+        if self.rulings and self.state == self.rulings[-1].answer:
+            return self.rulings[-1].because or self.rulings[-1].comment
         if self.state == "held back":
             return "; ".join(d.because for d in self.decisions if d.answer == "deny")
         return self.plan.reason
@@ -114,6 +125,7 @@ class Story:
         unseen: What could not be seen: (who could not, why, what mends it).
         evidence: In the order of the windows.
         later: What became of its changes after its end, in a sentence; empty while they stand.
+        resolved: When its alert resolved, in a sentence; empty while it has not.
     """
 
     run: record.Run
@@ -126,6 +138,7 @@ class Story:
     told: list[record.Told] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
     later: str = ""
+    resolved: str = ""
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -168,6 +181,7 @@ def tell(run: record.Run) -> Story:
         _place(story, event)
     _note_gaps(story)
     story.later = _later(story) or story.later
+    story.resolved = approvals.resolved(story)
     return story
 
 
@@ -237,6 +251,9 @@ def _place_change(story: Story, event: record.Event) -> None:
             for proposal in _of(story, event.remediation):
                 proposal.decisions, proposal.answer = event.decisions, event.answer
                 proposal.by = event.by
+                approvals.take_over(story, proposal)
+        case record.Requested() | record.Ruled():
+            approvals.place(story, event)
         case record.Intended():
             _announced(story, event)
         case record.Applied() | record.Settled():

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from engine import record, text
-from engine.reports import timeline
+from engine.reports import approvals, timeline
 from engine.reports.story import Proposal, Story, tell
 from engine.values import Cause, Check
 
@@ -53,8 +53,8 @@ def _wrap(words: str, indent: str = "", first: str | None = None) -> str:
 def _head(story: Story) -> Iterator[str]:
     head = story.run.head
     yield _wrap(f"{story.outcome.upper()}  {story.sentence}", "  ", "")
-    if story.later:
-        yield _wrap(story.later, "  ")
+    for more in filter(None, (story.later, story.resolved)):
+        yield _wrap(more, "  ")
     on = f" on {head.target}" if head.target else ""
     yield _wrap(f"{head.runbook}{on}{f', host {head.host}' if head.host else ''}", "  ")
     took = text.span(story.ended_at - head.started_at)
@@ -128,6 +128,8 @@ def _proposal(proposal: Proposal) -> Iterator[str]:
     for compared in proposal.compared:
         sign = "?" if compared.met is None else "✓" if compared.met else "✗"
         yield _wrap(timeline.comparison(compared), "      ", f"    {sign} ")
+    for said in approvals.told(proposal):
+        yield _wrap(said, "      ", "    ")
     for decision in proposal.decisions:
         yield _wrap(f"{decision.guard}: {decision.answer}, {decision.because}", "        ", "    guard ")
     for lost in plan.loses if plan.changes else ():

@@ -14,6 +14,7 @@ from functools import singledispatch
 from typing import Literal, NamedTuple
 
 from engine import record, text
+from engine.reports import approvals
 from engine.values import Evidence, Plan, Reading
 
 Mark = Literal["look", "goal", "cause", "plan", "change", "good", "bad", "skip", "note", "warn"]
@@ -208,7 +209,40 @@ def _(event: record.Answered) -> Line:
     if event.expired:
         return Line("warn", "nobody answered in time: it is a no")
     said = ", ".join(f"{name}: {text.setting(value)}" for name, value in event.values.items())
-    return Line("note", f"answered by {text.plain(event.by)}", text.plain(said))
+    comment = f" ({event.comment})" if event.comment else ""
+    return Line("note", f"answered by {text.plain(event.by)}", text.plain(f"{said}{comment}"))
+
+
+@line.register
+def _(event: record.Requested) -> Line:
+    return Line("plan", f"asks for a yes: {text.plain(event.remediation)}", approvals.request(event))
+
+
+@line.register
+def _(event: record.Ruled) -> Line:
+    marks: dict[str, Mark] = {"approved": "good", "denied": "bad", "withdrawn": "note"}
+    words, _, why = approvals.ruling(event).partition(": ")
+    return Line(marks.get(event.answer, "warn"), text.plain(words), text.plain(why))
+
+
+@line.register
+def _(event: record.Barred) -> Line:
+    return Line("warn", text.plain(f"{event.by} could not {event.wanted}"), text.plain(event.because))
+
+
+@line.register
+def _(event: record.Alerted) -> Line:
+    mark: Mark = "good" if event.did == "resolved" else "note"
+    return Line(mark, text.plain(approvals.alert(event)), text.plain(event.summary))
+
+
+@line.register
+def _(event: record.Extended) -> Line:
+    by = f"by {event.by}" if event.by else ""
+    why = ": ".join(filter(None, (by, event.comment)))
+    return Line(
+        "note", f"change {event.attempt} lasts until {text.day_and_time(event.lease_until)}", text.plain(why)
+    )
 
 
 @line.register
