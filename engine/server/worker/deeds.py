@@ -199,4 +199,6 @@ class Deeds:
 
     async def _notice_told(self, asked: messages.NoticeTold, _: Session) -> Answer:
         done = await self.keeper.desk.do(lambda queue: outbox.settle(queue.db, asked, time.time()))
+        if done == "given up":
+            self._log.error("a notice was given up", notice=asked.notice, because=asked.problem)
         return Done(sentence=done)

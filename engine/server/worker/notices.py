@@ -97,7 +97,7 @@ def _waiting(run: Run) -> Draft | None:
         at=open_.at,
         outcome="waiting",
         sentence=f"{_where(run)} waits for a yes to {open_.remediation}{_until(open_.decide_by)}",
-        evidence=_lines(_of_the_request(told)),
+        evidence=_lines(_of_the_request(told, open_.remediation)),
         digest=open_.digest,
         link_until=open_.decide_by,
     )
@@ -178,9 +178,10 @@ def wanted(draft: Draft, notify: Notify) -> bool:
 # ── evidence in three lines ─────────────────────────────────────────────────────
 
 
-def _of_the_request(told: Story) -> Iterator[str]:
+def _of_the_request(told: Story, remediation: str) -> Iterator[str]:
     """Cause, plan, what it promises."""
-    plan = next((one for one in reversed(told.proposals) if one.plan.changes), None)
+    mine = [one for one in told.proposals if one.plan.changes and one.plan.remediation == remediation]
+    plan = mine[-1] if mine else None
     yield from _cause(told)
     if plan is not None:
         yield f"{_changes(plan)} (risk: {plan.plan.risk})"

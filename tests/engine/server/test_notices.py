@@ -33,13 +33,13 @@ def draft(number: int = 0, about: notices.About = "ended", at: float = 0.0) -> D
 
 
 def waiting_run(*further: record.Event) -> Run:
-    """The sample run, up to a request for its second change."""
+    """The sample run, up to a request for its first change."""
     whole = runs.burst_run()
     place = next(i for i, one in enumerate(whole.events) if isinstance(one, record.Planned))
     request = Requested(
         at=1000.0,
         step="3",
-        remediation="ring-buffer-size",
+        remediation="poll-interval",
         digest="d" * 64,
         decide_by=2800.0,
         use_within=60.0,
@@ -86,8 +86,9 @@ def test_a_run_that_waits_is_told_with_plan_and_end_of_the_time() -> None:
     told_ = notices.of_run(waiting_run())
     assert told_ is not None
     assert (told_.about, told_.digest, told_.link_until) == ("waiting", "d" * 64, 2800.0)
-    assert "waits for a yes to ring-buffer-size, until 1970-01-01 00:46:40 UTC" in told_.sentence
+    assert "waits for a yes to poll-interval, until 1970-01-01 00:46:40 UTC" in told_.sentence
     assert len(told_.evidence) == 3
+    assert "reader.poll_interval: 100 ms → 25 ms (risk: low)" in told_.evidence[1]
 
 
 def test_what_was_ruled_on_is_told_no_more() -> None:
