@@ -38,7 +38,7 @@ _TYPES = {
 async def show(visit: Visit) -> Response:
     """Rows of the audit, newest run first."""
     request = _wanted(visit, A_PAGE)
-    found = expect(await visit.ask(request, timeout_s=30.0), m.AuditFound)
+    found = expect(await visit.ask(request, timeout_s=35.0), m.AuditFound)
     runs = [(run, list(rows)) for run, rows in groupby(found.rows, key=lambda row: row.run)]
     return await visit.page(
         "audit.html.j2",

@@ -43,6 +43,8 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
+#: How long taking back a change may take: an agent is reloaded for it.
+UNDO_S = 310.0
 _STATUS = {"login": 401, "role": 403, "unknown": 404, "wrong": 400, "conflict": 409, "failed": 500}
 _TITLES = {
     400: "That can't be done",

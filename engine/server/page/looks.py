@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from engine import text
+from engine import text, units
 from engine.evidence import unknown
+from engine.record import Answerable
 from engine.reports import timeline
 from engine.reports.html import TONES
 from engine.server.page import assets
@@ -121,6 +122,7 @@ def environment() -> Environment:
         "code": _code,
         "typed": text.typed,
         "written": as_written,
+        "default_of": _default,
     }
     return made
 
@@ -147,6 +149,17 @@ def _code(source: str) -> object:
 
 
 def _sentence(words: str) -> str:
-    """Words with a large letter in front and a full stop behind."""
+    """Words with a large letter in front, unless they begin with a name, and a full stop behind."""
     words = words.strip()
-    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?", "…")) else ".")
+    first = words.partition(" ")[0]
+    if first.isalpha() and first.islower():
+        words = words[:1].upper() + words[1:]
+    return words + ("" if words.endswith((".", "!", "?", "…")) else ".")
+
+
+def _default(spec: Answerable) -> str:
+    """What stands in a field before somebody writes: the default, with its unit where it reads back."""
+    said = text.typed(spec.default, spec.type)
+    read = units.parse(said)
+    same = read is not None and spec.type not in {"int", "number"} and read[0] == spec.default
+    return said if same else as_written(spec.default)

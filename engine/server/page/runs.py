@@ -19,7 +19,7 @@ from engine.reports import charts, flame, folded
 from engine.reports.story import Story
 from engine.server import messages as m
 from engine.server.page import series, told
-from engine.server.page.desk import HEADERS, Visit, expect, number
+from engine.server.page.desk import HEADERS, UNDO_S, Visit, expect, number
 
 A_PAGE = 50
 OUTCOMES = (
@@ -192,5 +192,5 @@ async def undo(visit: Visit) -> Response:
 
 
 async def _do(visit: Visit, request: m.StopRun | m.UndoRun) -> Response:
-    done = expect(await visit.ask(request, timeout_s=60.0), m.Done)
+    done = expect(await visit.ask(request, timeout_s=UNDO_S), m.Done)
     return visit.go(visit.request.url.path.rpartition("/")[0], done.sentence)

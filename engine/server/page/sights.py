@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from engine.errors import UsageError
 from engine.server import messages as m
-from engine.server.page.desk import Stopped, Visit, expect, number
+from engine.server.page.desk import UNDO_S, Stopped, Visit, expect, number
+from engine.server.page.start import PATIENCE_S
 
 A_PAGE = 50
 FATES = ("started", "joined", "held", "unmatched", "resolved", "duplicate", "full")
@@ -41,7 +42,7 @@ async def alert(visit: Visit) -> Response:
 
 async def targets(visit: Visit) -> Response:
     """The agents of this host, those in trouble first."""
-    found = expect(await visit.ask(m.GetTargets(), timeout_s=30.0), m.Targets)
+    found = expect(await visit.ask(m.GetTargets(), timeout_s=PATIENCE_S), m.Targets)
     order = {"down": 0, "troubled": 1, "well": 2}
     rows = sorted(found.rows, key=lambda row: (order.get(row.health, 3), row.name))
     return await visit.page("targets.html.j2", rows=rows, problem=found.problem)
@@ -49,7 +50,7 @@ async def targets(visit: Visit) -> Response:
 
 async def leases(visit: Visit) -> Response:
     """Temporary changes, the one that ends first in front."""
-    rows = expect(await visit.ask(m.GetLeases()), m.Leases).rows
+    rows = expect(await visit.ask(m.GetLeases(), timeout_s=PATIENCE_S), m.Leases).rows
     return await visit.page("leases.html.j2", rows=sorted(rows, key=lambda row: row.until), more=MORE)
 
 
@@ -65,7 +66,7 @@ async def change_lease(visit: Visit) -> Response:
         do="extend" if do == "extend" else "end" if do == "end" else "keep",
         seconds=seconds,
     )
-    done = expect(await visit.ask(request, timeout_s=60.0), m.Done)
+    done = expect(await visit.ask(request, timeout_s=UNDO_S), m.Done)
     if done.details:
         return await visit.page("done.html.j2", title=done.sentence, done=done, back="/leases", head=None)
     return visit.go("/leases", done.sentence)

@@ -15,6 +15,8 @@ from engine.server.page.desk import Stopped, Visit, expect
 from engine.server.page.looks import as_written
 
 _INPUT = "input."
+#: How long looking for agents may take: the worker has a child look, for at most 30 s.
+PATIENCE_S = 35.0
 
 
 async def show(visit: Visit) -> Response:
@@ -57,7 +59,9 @@ async def _form(  # noqa: PLR0913 - all that stands in it
 ) -> Response:
     if not visit.may("operator"):
         return await visit.wrong(403, "starting runs needs the role operator", "ask an operator")
-    known, agents = await asyncio.gather(visit.ask(m.GetRunbooks()), visit.ask(m.GetTargets()))
+    known, agents = await asyncio.gather(
+        visit.ask(m.GetRunbooks(), timeout_s=PATIENCE_S), visit.ask(m.GetTargets(), timeout_s=PATIENCE_S)
+    )
     rows = expect(known, m.Runbooks).rows
     chosen = next((row for row in rows if row.name == runbook), None)
     needs = chosen.needs if chosen else ()

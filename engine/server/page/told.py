@@ -13,6 +13,8 @@ import msgspec
 from engine import record, text
 from engine.reports import timeline
 from engine.reports.story import Story, tell
+from engine.running.asking import open_question
+from engine.running.waiting import open_request
 from engine.server import messages as m
 from engine.values import Decision, Plan, Scalar
 
@@ -56,39 +58,29 @@ def read(found: m.RunFound) -> record.Run:
 
 def waits_with(run: record.Run) -> Request | Question | None:
     """What somebody must answer before this run, or one that it called, goes on."""
-    own = _own(run)
-    if own is not None:
-        return own
-    inner = (waits_with(one) for one in reversed(run.called))
-    return next((one for one in inner if one is not None), None)
+    if (waiting := open_request(run)) is not None:
+        asked, plan = waiting.requested, waiting.planned.plan
+        return Request(
+            run=waiting.run.head.id,
+            asked=asked,
+            plan=plan,
+            decisions=_decisions(waiting.run, asked.step),
+            again=_void(waiting.run, asked),
+        )
+    found = open_question(run)
+    return None if found is None else Question(run=found[0].head.id, asked=found[1])
 
 
-def _own(run: record.Run) -> Request | Question | None:
-    found: dict[str, Request | Question] = {}
-    plans: dict[str, Plan] = {}
-    judged: dict[str, tuple[Decision, ...]] = {}
-    void = ""
-    for event in run.events:
-        match event:
-            case record.Planned():
-                plans[event.step] = event.plan
-            case record.Judged():
-                judged[event.step] = event.decisions
-            case record.Requested():
-                plan = plans.get(event.step, Plan(remediation=event.remediation))
-                found[event.step] = Request(
-                    run=run.head.id, asked=event, plan=plan, decisions=judged.get(event.step, ()), again=void
-                )
-            case record.Ruled():
-                void = event.because if event.answer == "void" else ""
-                found.pop(event.step, None)
-            case record.Asked(expires_at=float() | int()):
-                found[event.step] = Question(run=run.head.id, asked=event)
-            case record.Answered():
-                found.pop(event.step, None)
-            case _:
-                pass
-    return list(found.values())[-1] if found else None
+def _decisions(run: record.Run, step: str) -> tuple[Decision, ...]:
+    """What the guards said of a step last."""
+    said = [one for one in run.events if isinstance(one, record.Judged) and one.step == step]
+    return said[-1].decisions if said else ()
+
+
+def _void(run: record.Run, asked: record.Requested) -> str:
+    """Why an earlier yes to a change of the same step did not count."""
+    ruled = [one for one in run.events if isinstance(one, record.Ruled) and one.step == asked.step]
+    return ruled[-1].because if ruled and ruled[-1].answer == "void" else ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,7 +62,9 @@ def moved(run: record.Run, start: float, **head: object) -> record.Run:
     return msgspec.structs.replace(fresh, head=msgspec.structs.replace(fresh.head, **head))
 
 
-def waiting_run(start: float, plan=samples.RING_PLAN, name: str = "20261122-0305-events-dropped-w4it") -> record.Run:
+def waiting_run(
+    start: float, plan=samples.RING_PLAN, name: str = "20261122-0305-events-dropped-w4it"
+) -> record.Run:
     """Looked, decided, planned, and waits for somebody's yes."""
     whole = moved(samples.burst_run(), start)
     cut = next(i for i, event in enumerate(whole.events) if isinstance(event, record.Planned))
@@ -75,15 +77,25 @@ def waiting_run(start: float, plan=samples.RING_PLAN, name: str = "20261122-0305
         record.Planned(at=at, step="3.rungs.2", plan=plan, rung=2),
         record.Judged(at=at, step="3.rungs.2", remediation=plan.remediation, decisions=ASKS, answer="ask"),
         record.Requested(
-            at=at, step="3.rungs.2", remediation=plan.remediation, digest=digest(name),
-            decide_by=at + 3600, use_within=600, evidence_at=start + 20.8,
+            at=at,
+            step="3.rungs.2",
+            remediation=plan.remediation,
+            digest=digest(name),
+            decide_by=at + 3600,
+            use_within=600,
+            evidence_at=start + 20.8,
         ),
         record.Ended(at=at + 0.1, outcome="waiting", sentence=sentence),
-    )  # fmt: skip
+    )
     head = msgspec.structs.replace(
-        whole.head, id=name, outcome="waiting", sentence=sentence, ended_at=at + 0.1, by="alertmanager",
+        whole.head,
+        id=name,
+        outcome="waiting",
+        sentence=sentence,
+        ended_at=at + 0.1,
+        by="alertmanager",
         alert="4f1c9f0e7b3a4a21",
-    )  # fmt: skip
+    )
     return record.Run(head=head, events=events)
 
 
@@ -94,28 +106,47 @@ def asking_run(start: float, name: str = "20261122-0306-memory-leak-a5kd") -> re
         step="4",
         question="The agent must be restarted to free 1.4 GiB. When may it, and how long may it take?",
         answers={
-            "when": record.Answerable(type="string", help="the moment that suits", choices=("now", "tonight", "never")),
-            "patience": record.Answerable(type="duration", help="how long it may be away", default=30.0, minimum=5.0, maximum=600.0),
-            "batches": record.Answerable(type="int", help="in so many steps", default=1, minimum=1, maximum=10),
+            "when": record.Answerable(
+                type="string", help="the moment that suits", choices=("now", "tonight", "never")
+            ),
+            "patience": record.Answerable(
+                type="duration", help="how long it may be away", default=30.0, minimum=5.0, maximum=600.0
+            ),
+            "batches": record.Answerable(
+                type="int", help="in so many steps", default=1, minimum=1, maximum=10
+            ),
             "drain": record.Answerable(type="bool", help="empty its buffers first"),
         },
         who="the owner of the agent",
         expires_at=start + 1800,
-    )  # fmt: skip
-    sentence = "Waits for an answer from the owner of the agent: The agent must be restarted to free 1.4 GiB. When may it?"
+    )
+    sentence = (
+        f"Waits for an answer from {asked.who}: The agent must be restarted to free 1.4 GiB. When may it?"
+    )
     head = samples.head(
-        id=name, runbook="memory-leak", outcome="waiting", sentence=sentence, started_at=start, ended_at=start + 5,
+        id=name,
+        runbook="memory-leak",
+        outcome="waiting",
+        sentence=sentence,
+        started_at=start,
+        ended_at=start + 5,
         by="alertmanager",
-    )  # fmt: skip
+    )
     found = record.TargetFound(at=start + 0.1, target=samples.LAB)
-    return record.Run(head=head, events=(found, asked, record.Ended(at=start + 5, outcome="waiting", sentence=sentence)))
+    return record.Run(
+        head=head, events=(found, asked, record.Ended(at=start + 5, outcome="waiting", sentence=sentence))
+    )
 
 
 def leased_run(start: float) -> record.Run:
     """Ended well through a temporary change."""
-    whole = moved(samples.burst_run(), start, id="20261122-0250-events-dropped-l3as", outcome="mitigated",
-                  sentence="Mitigated: 1 in 10 events is sampled for two hours; the goal has held for 20 s.")  # fmt: skip
-    return whole
+    return moved(
+        samples.burst_run(),
+        start,
+        id="20261122-0250-events-dropped-l3as",
+        outcome="mitigated",
+        sentence="Mitigated: 1 in 10 events is sampled for two hours; the goal has held for 20 s.",
+    )
 
 
 class Canned:
@@ -131,11 +162,15 @@ class Canned:
         self.targets: tuple[m.TargetRow, ...] = ()
         self.leases: tuple[m.LeaseRow, ...] = ()
         self.runbooks: tuple[m.RunbookRow, ...] = (
-            m.RunbookRow(name="events-dropped", summary="An eBPF agent loses events between the kernel and its reader."),
+            m.RunbookRow(
+                name="events-dropped", summary="An eBPF agent loses events between the kernel and its reader."
+            ),
             m.RunbookRow(name="high-cpu", summary="An eBPF agent takes more CPU than it should."),
             m.RunbookRow(name="quick-check", summary="Eight checks: is it all right?"),
-            m.RunbookRow(name="kernel-upgrade", summary="Will the agent load on another kernel?", needs=("btf",)),
-        )  # fmt: skip
+            m.RunbookRow(
+                name="kernel-upgrade", summary="Will the agent load on another kernel?", needs=("btf",)
+            ),
+        )
         self.links = {"good-link": "20261122-0305-events-dropped-w4it"}
         self.plays: set[asyncio.Task[None]] = set()
         self.pace = 1.0
@@ -154,68 +189,236 @@ class Canned:
         self.add(moved(samples.burst_run(), now - 4000))
         self.add(leased_run(now - 5200))
         self.add(moved(samples.rehearsal_run(), now - 90000, id="20261121-1201-events-dropped-dry1"))
-        self.add(moved(samples.killed_run(), now - 91000, id="20261121-1101-events-dropped-k1ld"), "interrupted")
+        self.add(
+            moved(samples.killed_run(), now - 91000, id="20261121-1101-events-dropped-k1ld"), "interrupted"
+        )
         words = {
-            "unfixed": "Not fixed: 4 changes were tried and taken back; 1,240 events/s are still lost. The reader is throttled by its CPU quota, which no remediation may raise.",
+            "unfixed": "Not fixed: 4 changes were tried and taken back; 1,240 events/s are still lost. "
+            "The reader is throttled by its CPU quota, which no remediation may raise.",
             "refused": "Refused: a freeze window is in force until Monday 06:00 UTC.",
             "failed": "Failed: the agent ended while it was being looked at.",
             "healthy": "Healthy: nothing is lost.",
         }
         for index, (outcome, sentence) in enumerate(words.items()):
-            run = moved(samples.burst_run(), now - 172800 - 9000 * index, id=f"20261120-0{index}12-high-cpu-{outcome[:4]}",
-                        runbook="high-cpu", target="tetragon", outcome=outcome, sentence=sentence, by="alertmanager")  # fmt: skip
+            run = moved(
+                samples.burst_run(),
+                now - 172800 - 9000 * index,
+                id=f"20261120-0{index}12-high-cpu-{outcome[:4]}",
+                runbook="high-cpu",
+                target="tetragon",
+                outcome=outcome,
+                sentence=sentence,
+                by="alertmanager",
+            )
             self.add(msgspec.structs.replace(run, events=run.events[:1]))
         self._fill_alerts(now)
         self.targets = (
-            m.TargetRow(name="lab", ref="lab:/etc/lab-agent.yaml", profile="lab", pid=4711, programs=2, maps=3,
-                        health="troubled", because="it loses 4,330 events/s; a change waits for a yes",
-                        firing=("eBPFHighEventDropRate",), last_run="20261122-0305-events-dropped-w4it", last_outcome="waiting"),
-            m.TargetRow(name="tetragon", ref="tetragon:/etc/tetragon/tetragon.yaml", profile="tetragon", pid=992,
-                        programs=41, maps=102, last_run="20261120-0312-high-cpu-heal", last_outcome="healthy"),
-            m.TargetRow(name="falco", ref="falco:/etc/falco/falco.yaml", profile="falco", health="down",
-                        because="its process has ended, 3 min ago; it was killed for memory", firing=("eBPFAgentDown",)),
-        )  # fmt: skip
+            m.TargetRow(
+                name="lab",
+                ref="lab:/etc/lab-agent.yaml",
+                profile="lab",
+                pid=4711,
+                programs=2,
+                maps=3,
+                health="troubled",
+                because="it loses 4,330 events/s; a change waits for a yes",
+                firing=("eBPFHighEventDropRate",),
+                last_run="20261122-0305-events-dropped-w4it",
+                last_outcome="waiting",
+            ),
+            m.TargetRow(
+                name="tetragon",
+                ref="tetragon:/etc/tetragon/tetragon.yaml",
+                profile="tetragon",
+                pid=992,
+                programs=41,
+                maps=102,
+                last_run="20261120-0312-high-cpu-heal",
+                last_outcome="healthy",
+            ),
+            m.TargetRow(
+                name="falco",
+                ref="falco:/etc/falco/falco.yaml",
+                profile="falco",
+                health="down",
+                because="its process has ended, 3 min ago; it was killed for memory",
+                firing=("eBPFAgentDown",),
+            ),
+        )
         self.leases = (
-            m.LeaseRow(run="20261122-0250-events-dropped-l3as", attempt=2, target="lab", remediation="sampling",
-                       where="/etc/lab-agent.yaml: reader.sample", before="not set", after="1 in 10", since=now - 5000,
-                       until=now + 2200, by="anna", lines="reader:\n  sample: 10"),
-            m.LeaseRow(run="20261122-0250-events-dropped-l3as", attempt=3, target="tetragon", remediation="event-filter",
-                       where="/etc/tetragon/tetragon.yaml: export-denylist", before="not set", after="kworker/*, systemd-udevd",
-                       since=now - 3400, until=now + 420, by="alertmanager (by policy)"),
-        )  # fmt: skip
+            m.LeaseRow(
+                run="20261122-0250-events-dropped-l3as",
+                attempt=2,
+                target="lab",
+                remediation="sampling",
+                where="/etc/lab-agent.yaml: reader.sample",
+                before="not set",
+                after="1 in 10",
+                since=now - 5000,
+                until=now + 2200,
+                by="anna",
+                lines="reader:\n  sample: 10",
+            ),
+            m.LeaseRow(
+                run="20261122-0250-events-dropped-l3as",
+                attempt=3,
+                target="tetragon",
+                remediation="event-filter",
+                where="/etc/tetragon/tetragon.yaml: export-denylist",
+                before="not set",
+                after="kworker/*, systemd-udevd",
+                since=now - 3400,
+                until=now + 420,
+                by="alertmanager (by policy)",
+            ),
+        )
         return self
 
     def _fill_alerts(self, now: float) -> None:
-        labels = {"alertname": "eBPFHighEventDropRate", "instance": "node-7:9435", "severity": "warning", "target": "lab", "job": "ebpf-agents"}
-        notes = {"summary": "lab on node-7 drops 4,330 events/s", "description": "More than 100 events/s were lost for 5 minutes.", "runbook_url": "https://runbook.example.org/events-dropped"}  # fmt: skip
-        first = Alert(name="eBPFHighEventDropRate", status="firing", fingerprint="9c1f2b77aa01", starts_at=now - 400,
-                      labels=labels, annotations=notes, url="https://prometheus.example.org/graph?g0.expr=x")  # fmt: skip
+        labels = {
+            "alertname": "eBPFHighEventDropRate",
+            "instance": "node-7:9435",
+            "severity": "warning",
+            "target": "lab",
+            "job": "ebpf-agents",
+        }
+        notes = {
+            "summary": "lab on node-7 drops 4,330 events/s",
+            "description": "More than 100 events/s were lost for 5 minutes.",
+            "runbook_url": "https://runbook.example.org/events-dropped",
+        }
+        first = Alert(
+            name="eBPFHighEventDropRate",
+            status="firing",
+            fingerprint="9c1f2b77aa01",
+            starts_at=now - 400,
+            labels=labels,
+            annotations=notes,
+            url="https://prometheus.example.org/graph?g0.expr=x",
+        )
         trace = (
-            m.Considered(runbook="events-dropped", fits=True, because="alertname is eBPFHighEventDropRate, as its trigger wants", target="lab",
-                         guards=(Decision(answer="allow", guard="cooldown", because="no run of events-dropped on lab in the last 10 min", values={"last_run_s": 4000.0, "cooldown_s": 600.0}),
-                                 Decision(answer="allow", guard="queue", because="0 of 200 runs wait", values={"queued": 0, "limit": 200}))),
-            m.Considered(runbook="high-cpu", fits=False, because="its trigger wants alertname eBPFAgentHighCpu, not eBPFHighEventDropRate"),
-            m.Considered(runbook="agent-down", fits=False, because="its trigger wants alertname eBPFAgentDown, not eBPFHighEventDropRate"),
-        )  # fmt: skip
+            m.Considered(
+                runbook="events-dropped",
+                fits=True,
+                because="alertname is eBPFHighEventDropRate, as its trigger wants",
+                target="lab",
+                guards=(
+                    Decision(
+                        answer="allow",
+                        guard="cooldown",
+                        because="no run of events-dropped on lab in the last 10 min",
+                        values={"last_run_s": 4000.0, "cooldown_s": 600.0},
+                    ),
+                    Decision(
+                        answer="allow",
+                        guard="queue",
+                        because="0 of 200 runs wait",
+                        values={"queued": 0, "limit": 200},
+                    ),
+                ),
+            ),
+            m.Considered(
+                runbook="high-cpu",
+                fits=False,
+                because="its trigger wants alertname eBPFAgentHighCpu, not eBPFHighEventDropRate",
+            ),
+            m.Considered(
+                runbook="agent-down",
+                fits=False,
+                because="its trigger wants alertname eBPFAgentDown, not eBPFHighEventDropRate",
+            ),
+        )
         self.alerts = [
-            m.AlertRow(id="4f1c9f0e7b3a4a21", sender="alertmanager", alert=first, received_at=now - 262, seen=3, last_at=now - 20,
-                       fate="started", because="events-dropped fits and nothing held it back", run="20261122-0305-events-dropped-w4it", trace=trace),
-            m.AlertRow(id="5a", sender="alertmanager", alert=msgspec.structs.replace(first, fingerprint="77", annotations={"summary": "lab on node-7 drops 4,280 events/s"}),
-                       received_at=now - 200, seen=1, last_at=now - 200, fate="joined", because="events-dropped on lab goes on already", run="20261122-0305-events-dropped-w4it", trace=trace[:1]),
-            m.AlertRow(id="5b", sender="grafana", alert=Alert(name="DiskFull", status="firing", fingerprint="d1", starts_at=now - 3000, labels={"alertname": "DiskFull"}, annotations={"summary": "/var is 96 % full"}),
-                       received_at=now - 2900, seen=12, last_at=now - 60, fate="unmatched", because="no runbook's trigger fits", trace=trace[1:]),
-            m.AlertRow(id="5c", sender="alertmanager", alert=msgspec.structs.replace(first, status="resolved", ends_at=now - 3300, starts_at=now - 4300),
-                       received_at=now - 3300, seen=1, last_at=now - 3300, fate="resolved", because="it has resolved 31 s after the change", run="20261122-0301-events-dropped-k3f9"),
-            m.AlertRow(id="5d", sender="pager", alert=Alert(name="eBPFAgentHighCpu", status="firing", fingerprint="d2", starts_at=now - 9000, annotations={"summary": "tetragon takes 1.4 cores"}),
-                       received_at=now - 8000, seen=1, last_at=now - 8000, fate="held", because="high-cpu has run on tetragon 4 min ago; it cools down for 10 min", trace=trace[:1]),
-        ]  # fmt: skip
+            m.AlertRow(
+                id="4f1c9f0e7b3a4a21",
+                sender="alertmanager",
+                alert=first,
+                received_at=now - 262,
+                seen=3,
+                last_at=now - 20,
+                fate="started",
+                because="events-dropped fits and nothing held it back",
+                run="20261122-0305-events-dropped-w4it",
+                trace=trace,
+            ),
+            m.AlertRow(
+                id="5a",
+                sender="alertmanager",
+                alert=msgspec.structs.replace(
+                    first, fingerprint="77", annotations={"summary": "lab on node-7 drops 4,280 events/s"}
+                ),
+                received_at=now - 200,
+                seen=1,
+                last_at=now - 200,
+                fate="joined",
+                because="events-dropped on lab goes on already",
+                run="20261122-0305-events-dropped-w4it",
+                trace=trace[:1],
+            ),
+            m.AlertRow(
+                id="5b",
+                sender="grafana",
+                alert=Alert(
+                    name="DiskFull",
+                    status="firing",
+                    fingerprint="d1",
+                    starts_at=now - 3000,
+                    labels={"alertname": "DiskFull"},
+                    annotations={"summary": "/var is 96 % full"},
+                ),
+                received_at=now - 2900,
+                seen=12,
+                last_at=now - 60,
+                fate="unmatched",
+                because="no runbook's trigger fits",
+                trace=trace[1:],
+            ),
+            m.AlertRow(
+                id="5c",
+                sender="alertmanager",
+                alert=msgspec.structs.replace(
+                    first, status="resolved", ends_at=now - 3300, starts_at=now - 4300
+                ),
+                received_at=now - 3300,
+                seen=1,
+                last_at=now - 3300,
+                fate="resolved",
+                because="it has resolved 31 s after the change",
+                run="20261122-0301-events-dropped-k3f9",
+            ),
+            m.AlertRow(
+                id="5d",
+                sender="pager",
+                alert=Alert(
+                    name="eBPFAgentHighCpu",
+                    status="firing",
+                    fingerprint="d2",
+                    starts_at=now - 9000,
+                    annotations={"summary": "tetragon takes 1.4 cores"},
+                ),
+                received_at=now - 8000,
+                seen=1,
+                last_at=now - 8000,
+                fate="held",
+                because="high-cpu has run on tetragon 4 min ago; it cools down for 10 min",
+                trace=trace[:1],
+            ),
+        ]
 
     def crowd(self, number: int = 400) -> Canned:
         """Many runs, with names as long as people make them."""
         for index in range(number):
-            run = moved(samples.burst_run(), self.now - 200000 - 600 * index, id=f"20261110-{index:04}-events-dropped-c{index:03}",
-                        target="a-very-long-agent-name-of-the-observability-platform-team-eu-central-1")  # fmt: skip
-            self.add(msgspec.structs.replace(run, events=()))
+            began = self.now - 200000 - 600 * index
+            self.add(
+                record.Run(
+                    head=samples.head(
+                        id=f"20261110-{index:04}-events-dropped-c{index:03}",
+                        started_at=began,
+                        ended_at=began + 31.5,
+                        target="a-very-long-agent-name-of-the-observability-platform-team-eu-central-1",
+                    )
+                )
+            )
         return self
 
     # ── answering ───────────────────────────────────────────────────────────────
@@ -227,7 +430,7 @@ class Canned:
             return
         yield self._one(request, token)
 
-    def _one(self, request: m.Request, token: str) -> m.Answer:  # noqa: C901, PLR0911, PLR0912
+    def _one(self, request: m.Request, token: str) -> m.Answer:
         user = self.tokens.get(token, "")
         match request:
             case m.Login():
@@ -238,7 +441,9 @@ class Canned:
                 return self._session(fresh)
             case m.GetStats():
                 states = [state for state, _ in self.runs.values()]
-                return m.Stats(waiting=states.count("waiting"), running=states.count("running"), leases=len(self.leases))
+                return m.Stats(
+                    waiting=states.count("waiting"), running=states.count("running"), leases=len(self.leases)
+                )
             case m.ReadLink():
                 return self._link(request.link)
             case m.Rule() if request.link:
@@ -253,34 +458,50 @@ class Canned:
         if isinstance(request, m.Logout):
             del self.tokens[token]
             return m.Done(sentence="Logged out.")
-        need = {m.Rule: "approver", m.Reply: "approver", m.StartRun: "operator", m.StopRun: "operator", m.UndoRun: "operator", m.ChangeLease: "operator"}.get(type(request), "viewer")  # fmt: skip
+        need = {
+            m.Rule: "approver",
+            m.Reply: "approver",
+            m.StartRun: "operator",
+            m.StopRun: "operator",
+            m.UndoRun: "operator",
+            m.ChangeLease: "operator",
+        }.get(type(request), "viewer")
         if RANK[ROLES[user]] < RANK[need]:
-            return m.No(problem=f"{user} is a {ROLES[user]}, and this needs the role {need}", fix=f"ask somebody who is {need}", why="role")
+            return m.No(
+                problem=f"{user} is a {ROLES[user]}, and this needs the role {need}",
+                fix=f"ask somebody who is {need}",
+                why="role",
+            )
         return self._do(request, user) if need != "viewer" else self._look(request)
 
     def _session(self, token: str) -> m.Session:
         user = self.tokens[token]
         return m.Session(token=token, user=user, role=ROLES[user], until=time.time() + 3600)
 
-    def _look(self, request: m.Request) -> m.Answer:  # noqa: PLR0911
+    def _look(self, request: m.Request) -> m.Answer:
         match request:
             case m.GetRuns():
                 rows = sorted((self.row(name) for name in self.runs), key=lambda row: -row.started_at)
                 rows = [
-                    row for row in rows
+                    row
+                    for row in rows
                     if (request.before is None or row.started_at < request.before)
-                    and request.target in {"", row.target} and request.runbook in {"", row.runbook}
+                    and request.target in {"", row.target}
+                    and request.runbook in {"", row.runbook}
                     and request.outcome in {"", row.outcome}
-                ]  # fmt: skip
+                ]
                 return m.Runs(rows=tuple(rows[: request.limit]))
             case m.GetRun():
                 return self.found(request.run)
             case m.GetAlerts():
                 fits = [
-                    one for one in self.alerts
-                    if request.alert in {"", one.id} and request.name in {"", one.alert.name} and request.fate in {"", one.fate}
+                    one
+                    for one in self.alerts
+                    if request.alert in {"", one.id}
+                    and request.name in {"", one.alert.name}
+                    and request.fate in {"", one.fate}
                     and (request.before is None or one.received_at < request.before)
-                ]  # fmt: skip
+                ]
                 return m.Alerts(rows=tuple(fits[: request.limit]))
             case m.GetTargets():
                 return m.Targets(rows=self.targets)
@@ -295,22 +516,39 @@ class Canned:
                 return m.AuditFound(rows=tuple(rows[: request.limit]), more=len(rows) > request.limit)
         return m.No(problem="not canned", why="failed")
 
-    def _do(self, request: m.Request, user: str) -> m.Answer:  # noqa: PLR0911
+    def _do(self, request: m.Request, user: str) -> m.Answer:
         self.asked.append(request)
         match request:
             case m.Rule():
                 return self._rule(request, user)
             case m.Reply():
                 if request.values.get("patience", "") == "soon":
-                    return m.No(problem="answer 'patience': 'soon' is no duration", fix="write 500ms, 10s, 5m", why="wrong")
+                    return m.No(
+                        problem="answer 'patience': 'soon' is no duration",
+                        fix="write 500ms, 10s, 5m",
+                        why="wrong",
+                    )
                 self._state(request.run, "running")
                 return m.Done(sentence="Answered; the run goes on.")
             case m.StartRun():
                 if request.target == "nobody":
-                    return m.No(problem="no agent named 'nobody' runs here", fix="one of: lab, tetragon", why="unknown")
+                    return m.No(
+                        problem="no agent named 'nobody' runs here",
+                        fix="one of: lab, tetragon",
+                        why="unknown",
+                    )
                 name = f"20261122-0400-{request.runbook}-n{len(self.runs)}"
-                head = samples.head(id=name, runbook=request.runbook, target=request.target or "lab", outcome=None, sentence="",
-                                    started_at=time.time(), ended_at=None, by=user, dry_run=request.dry_run)  # fmt: skip
+                head = samples.head(
+                    id=name,
+                    runbook=request.runbook,
+                    target=request.target or "lab",
+                    outcome=None,
+                    sentence="",
+                    started_at=time.time(),
+                    ended_at=None,
+                    by=user,
+                    dry_run=request.dry_run,
+                )
                 self.add(record.Run(head=head, state="running"), "running")
                 self.play(name, moved(samples.burst_run(), head.started_at).events)
                 return m.Started(run=name)
@@ -323,22 +561,38 @@ class Canned:
                 row = next(one for one in self.leases if one.attempt == request.attempt)
                 if request.do == "keep":
                     return m.Done(sentence="It is permanent now.", details=row.lines or "nothing")
-                return m.Done(sentence="The lease ends later." if request.do == "extend" else "It was taken back.")
+                return m.Done(
+                    sentence="The lease ends later." if request.do == "extend" else "It was taken back."
+                )
         return m.No(problem="not canned", why="failed")
 
     def _link(self, link: str) -> m.Answer:
         run = self.links.get(link)
         if run is None:
-            return m.No(problem="this link was not made here, or not all of it has arrived", fix="open the run on the page and log in", why="wrong")
+            return m.No(
+                problem="this link was not made here, or not all of it has arrived",
+                fix="open the run on the page and log in",
+                why="wrong",
+            )
         return m.LinkFound(run=self.found(run), digest=digest(run), person="anna", until=time.time() + 1800)
 
     def _rule(self, request: m.Rule, user: str) -> m.Answer:
         state, run = self.runs[request.run]
         if state != "waiting" or request.digest != digest(request.run):
-            return m.No(problem="the plan has changed since it was looked at", fix="look at it again", why="conflict")
+            return m.No(
+                problem="the plan has changed since it was looked at", fix="look at it again", why="conflict"
+            )
         if request not in self.asked:
             self.asked.append(request)
-        ruled = record.Ruled(at=time.time(), step="3.rungs.2", digest=request.digest, answer=request.answer, by=user, comment=request.comment, via="page")
+        ruled = record.Ruled(
+            at=time.time(),
+            step="3.rungs.2",
+            digest=request.digest,
+            answer=request.answer,
+            by=user,
+            comment=request.comment,
+            via="page",
+        )
         kept = run.events[:-1]  # the end of the waiting run is behind it
         head = msgspec.structs.replace(run.head, outcome=None, sentence="", ended_at=None)
         self.add(record.Run(head=head, events=(*kept, ruled), state="running"), "running")
@@ -349,19 +603,36 @@ class Canned:
             self.play(request.run, (end,))
         else:
             self.play(request.run, whole[cut:])
-        return m.Done(sentence="Approved; the run goes on." if request.answer == "approved" else "Denied; nothing is changed.")
+        return m.Done(
+            sentence="Approved; the run goes on."
+            if request.answer == "approved"
+            else "Denied; nothing is changed."
+        )
 
     # ── what goes on ────────────────────────────────────────────────────────────
 
     def row(self, name: str) -> m.RunRow:
         state, run = self.runs[name]
         head = run.head
-        return m.RunRow(id=name, runbook=head.runbook, target=head.target, state=state, outcome=head.outcome, sentence=head.sentence,
-                        by=head.by, alert=head.alert, dry_run=head.dry_run, started_at=head.started_at, ended_at=head.ended_at)  # fmt: skip
+        return m.RunRow(
+            id=name,
+            runbook=head.runbook,
+            target=head.target,
+            state=state,
+            outcome=head.outcome,
+            sentence=head.sentence,
+            by=head.by,
+            alert=head.alert,
+            dry_run=head.dry_run,
+            started_at=head.started_at,
+            ended_at=head.ended_at,
+        )
 
     def found(self, name: str) -> m.Answer:
         if name not in self.runs:
-            return m.No(problem=f"there is no run {name}", fix="the list shows those that are there", why="unknown")
+            return m.No(
+                problem=f"there is no run {name}", fix="the list shows those that are there", why="unknown"
+            )
         state, run = self.runs[name]
         raw = tuple(msgspec.Raw(msgspec.json.encode(event)) for event in run.events)
         return m.RunFound(head=run.head, state=state, events=raw, last=len(raw))
@@ -376,15 +647,23 @@ class Canned:
         state, run = self.runs[name]
         if isinstance(event, record.Ended):
             state = "waiting" if event.outcome == "waiting" else "ended"
-            head = msgspec.structs.replace(run.head, outcome=event.outcome, sentence=event.sentence, ended_at=event.at)
+            head = msgspec.structs.replace(
+                run.head, outcome=event.outcome, sentence=event.sentence, ended_at=event.at
+            )
             run = msgspec.structs.replace(run, head=head, state="ended")
         run = msgspec.structs.replace(run, events=(*run.events, event))
         self.runs[name] = (state, run)
-        self._tell(m.Happened(run=name, state=state, seq=len(run.events), event=msgspec.Raw(msgspec.json.encode(event))))
+        self._tell(
+            m.Happened(
+                run=name, state=state, seq=len(run.events), event=msgspec.Raw(msgspec.json.encode(event))
+            )
+        )
 
     def _tell(self, answer: m.Answer) -> None:
         for queue, follow in self.followers.items():
-            if follow.run in {"", getattr(answer, "run", "")} and not (isinstance(answer, m.Number) and not follow.run):
+            if follow.run in {"", getattr(answer, "run", "")} and not (
+                isinstance(answer, m.Number) and not follow.run
+            ):
                 queue.put_nowait(answer)
 
     async def _follow(self, request: m.Follow, token: str) -> AsyncIterator[m.Answer]:
@@ -397,7 +676,14 @@ class Canned:
             if request.run in self.runs:
                 state, run = self.runs[request.run]
                 for seq, event in enumerate(run.events[request.after :], request.after + 1):
-                    queue.put_nowait(m.Happened(run=request.run, state=state, seq=seq, event=msgspec.Raw(msgspec.json.encode(event))))
+                    queue.put_nowait(
+                        m.Happened(
+                            run=request.run,
+                            state=state,
+                            seq=seq,
+                            event=msgspec.Raw(msgspec.json.encode(event)),
+                        )
+                    )
             while True:
                 yield await queue.get()
         finally:
@@ -419,8 +705,12 @@ class Canned:
                 await asyncio.sleep(min(0.1, left))
                 now = time.time()
                 wave = 0.5 + 0.5 * math.sin(now * 3)
-                self._tell(m.Number(run=name, step="1", label="events in use", value=wave, unit="share", at=now))
-                self._tell(m.Number(run=name, step="1", label="CPU", value=0.3 + 0.2 * wave, unit="cores", at=now))
+                self._tell(
+                    m.Number(run=name, step="1", label="events in use", value=wave, unit="share", at=now)
+                )
+                self._tell(
+                    m.Number(run=name, step="1", label="CPU", value=0.3 + 0.2 * wave, unit="cores", at=now)
+                )
             if self.runs[name][0] != "running":
                 return
             self.happen(name, event)
@@ -463,8 +753,12 @@ class Served:
         path = self.place / "worker.sock"
         self.socket = await wire.serve(path, self.worker.answer)
         line = Line(path, timeout_s=5)
-        app = Starlette(routes=routes(self._settings, line), exception_handlers=dict(failures(self._settings, line)))
-        config = uvicorn.Config(app, host="127.0.0.1", port=self._port, log_level="warning", timeout_graceful_shutdown=1)
+        app = Starlette(
+            routes=routes(self._settings, line), exception_handlers=dict(failures(self._settings, line))
+        )
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=self._port, log_level="warning", timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None
         serving = asyncio.create_task(self._server.serve())
@@ -479,7 +773,8 @@ class Served:
 def main() -> None:
     worker = Canned().fill().crowd(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     with Served(worker, port=int(sys.argv[1])) as served:
-        print(f"http://127.0.0.1:{served.port}", flush=True)
+        sys.stdout.write(f"http://127.0.0.1:{served.port}\n")
+        sys.stdout.flush()
         threading.Event().wait()
 
 
