@@ -58,7 +58,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "leases": ("leases", "List temporary changes; give them more time, end or keep them."),
     "keep": ("leases", "Make a run's temporary changes last: they are no longer taken back."),
     "user": ("user", "Say who may log in to the page, and as what."),
-    "audit": ("record", "List every run, change, undo and refusal; verify the chain."),
+    "audit": ("audit", "List who did what, when and by whose leave; verify the chain."),
     "doctor": ("doctor", "Say what works on this machine, and what mends the rest."),
 }
 #: Commands that come through entry points (group ``runbook.commands``) and are worth a line.

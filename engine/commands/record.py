@@ -1,4 +1,4 @@
-"""``runbook runs``, ``report`` and ``audit``: what the journal holds."""
+"""``runbook runs`` and ``report``: what the journal holds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from engine import audit as auditing
 from engine import reports, text
 from engine.commands.printing import Folded, Json, State, emit, new_app, table
 from engine.journal import Journal
@@ -124,20 +123,3 @@ def report(  # noqa: PLR0913, PLR0917 - each is an option
     if output is not None:
         reports.write(found, output, name if form else None)
         typer.echo(f"written: {output}")
-
-
-@app.command(epilog="Example: runbook audit --verify && runbook audit --format csv > changes.csv")
-def audit(
-    form: Annotated[str, typer.Option("--format", "-f", help="text, csv or json.")] = "text",
-    verify: Annotated[bool, typer.Option("--verify", help="Check that no row was altered.")] = False,
-    as_json: Json = False,
-    state: State = None,
-) -> None:
-    """List every run, change, undo and refusal; verify the chain."""
-    with Journal.open(state, write=False) as journal:
-        if verify:
-            verdict = auditing.verify(journal)
-            emit(verdict) if as_json else typer.echo(auditing.sentence(verdict))
-            raise typer.Exit(0 if verdict.whole else 4)
-        entries = auditing.entries(journal)
-    typer.echo(auditing.render(entries, "json" if as_json else form), nl=False)

@@ -40,7 +40,7 @@ def render(run: record.Run) -> str:
     """The whole file as text. Cost: about 0.2 s, 15 MB with the libraries it loads."""
     story = tell(run)
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             story=story,
@@ -88,7 +88,7 @@ def _inputs(head: record.RunHead) -> dict[str, str]:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     """Templates with everything escaped and unknown names refused."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - only reports need it
 

@@ -130,7 +130,9 @@ def _leases(order: Order) -> Answer:
 def _audit(order: Order) -> Answer:
     asked = msgspec.json.decode(order.asked, type=GetAudit)
     with Journal.open(Path(order.state), write=False) as journal:
-        found = [one for one in entries(journal) if _is_wanted(one, asked)]
+        found = [
+            one for one in entries(journal, since=asked.since, until=asked.until) if _is_wanted(one, asked)
+        ]
     found.sort(key=lambda one: one.at, reverse=True)
     limit = max(0, min(asked.limit, 10_000))
     return AuditFound(rows=tuple(found[:limit]), more=len(found) > limit)
