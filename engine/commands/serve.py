@@ -34,8 +34,20 @@ def serve(
         Path | None,
         typer.Option("--socket", help="Where the parts meet; else /run/runbook/worker.sock for root."),
     ] = None,
+    units: Annotated[
+        Path | None,
+        typer.Option(
+            "--units", metavar="DIRECTORY", help="Only write systemd units for this installation into it."
+        ),
+    ] = None,
 ) -> None:
     """Take alerts, start their runs, show the page: unattended."""
+    if units is not None:
+        from engine.server import systemd  # noqa: PLC0415 - only once
+
+        commands = systemd.units(units.absolute())
+        typer.echo("\n".join(("written; to put them in force, as root:", *commands)))
+        return
     from engine.server import settings as reading  # noqa: PLC0415 - only where it serves
     from engine.server import starting  # noqa: PLC0415
 

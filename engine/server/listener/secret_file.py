@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.errors import UsageError
+from engine.redaction import HERE
 
 #: No secret is longer; a larger file is another file.
 _MAX_BYTES = 64 << 10
@@ -36,6 +37,7 @@ class SecretFile:
             state = _state(self.path)
             if state != self._state:
                 self._values, self._state = _read(self.path), state
+                HERE.declare(value.decode("utf-8", "replace") for value in self._values)
         except OSError:
             self._values, self._state = (), None
         if not self._values:
