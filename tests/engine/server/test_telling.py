@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -389,8 +390,11 @@ def test_nothing_is_left_behind_when_it_is_cancelled(tmp_path: Path, receiver: R
 
 
 def children() -> list[int]:
-    mine = Path("/proc/self/task")
-    return [int(pid) for task in mine.iterdir() for pid in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # a thread that has ended meanwhile
+            found += [int(pid) for pid in (task / "children").read_text().split()]
+    return found
 
 
 def cmdline(pid: int) -> bytes:
