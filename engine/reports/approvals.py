@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: How somebody answered, in words.
 _VIA = {
     "terminal": "at a terminal",
-    "command": "by a command",
+    "command": "on the command line",
     "page": "on the page",
     "link": "by a link",
 }

@@ -14,7 +14,7 @@ import msgspec
 from engine import text
 from engine.guarding.guards import Answer, strictest
 from engine.language.model import Change
-from engine.record import Event, Judged, Planned, Requested, Ruled, StepSkipped
+from engine.record import Event, Judged, Planned, Requested, Ruled, StepSkipped, Told
 from engine.redaction import HERE, MASK
 from engine.running import bound
 from engine.running.bound import Found, Standing
@@ -103,6 +103,8 @@ def _use(one: Standing, found: Proposal, step: Change, scene: Scene) -> Proposal
     plan, lease_s = _approved(one, found) or found.plan, one.requested.lease_s
     decisions = scene.tools.guard().decisions(plan, situation(plan, scene, lease_s))
     by = one.ruled.by if one.ruled else ""
+    sentence = f"made as {by or 'somebody'} approved it: nothing that the yes was given for has changed"
+    scene.note(Told(at=scene.now, step=step.id, sentence=sentence))
     if plan != found.plan:  # the record's last plan of a step is the one that was carried out
         scene.note(msgspec.structs.replace(one.planned, at=scene.now, knobs=found.knobs))
     scene.record(_judged(plan.remediation, decisions, strictest(decisions).answer, by, step, scene))
