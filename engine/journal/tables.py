@@ -2,7 +2,7 @@
 
 One promise: rows of the chain are only ever added; triggers refuse anything else, so that a slip of ours
 can't rewrite the past. One thing is let pass: the content of a row gives way to its digest, in a run whose
-``Pruned`` event is on record, and behind which it does not lie.
+``Pruned`` event is on record and comes after it, where the row is a detail.
 
 Not here: the statements (``statements``), transactions (``store``), hashes (``chain``).
 """
@@ -10,6 +10,8 @@ Not here: the statements (``statements``), transactions (``store``), hashes (``c
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from engine.journal.rows import DETAILS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,6 +52,7 @@ CREATE TRIGGER events_stay BEFORE UPDATE ON events WHEN NOT (
     AND NEW.prev = OLD.prev AND NEW.hash = OLD.hash
     AND substr(CAST(NEW.body AS TEXT), 1, 7) = 'sha256:' AND length(NEW.body) = 71
     AND substr(CAST(OLD.body AS TEXT), 1, 7) <> 'sha256:'
+    AND (OLD.kind IS NULL OR OLD.kind IN (DETAILS))
     AND EXISTS (SELECT 1 FROM runs WHERE number = OLD.run AND pruned > OLD.seq)
 ) BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
     """
@@ -113,8 +116,9 @@ def make(db: sqlite3.Connection) -> None:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
     for name in _NAMES:
         db.execute(f"DROP TRIGGER IF EXISTS {name}")
+    details = ", ".join(f"'{kind}'" for kind in sorted(DETAILS))
     for statement in (*_OBSOLETE, *_INDEXES, *_TRIGGERS):
-        db.execute(statement)
+        db.execute(statement.replace("DETAILS", details))
 
 
 def columns(db: sqlite3.Connection, table: str) -> set[str]:
