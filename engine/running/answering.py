@@ -14,10 +14,10 @@ import msgspec
 from engine import text
 from engine.errors import Refused, UsageError
 from engine.journal import Journal
+from engine.pending import open_question
 from engine.record import Answered, Asked, Barred, Run
 from engine.running import asking
 from engine.running.approval import bar
-from engine.running.asking import open_question
 from engine.running.scene import Tools
 from engine.running.waiting import held
 

@@ -16,7 +16,7 @@ import msgspec
 from engine.errors import UsageError, nearest
 from engine.language import inputs, questions, scope
 from engine.language.model import Ask, Input
-from engine.record import Answerable, Answered, Asked, Ruled, Run, Told
+from engine.record import Answerable, Answered, Asked, Run, Told
 from engine.running.outcomes import End, stop_if_asked
 from engine.running.scene import Scene, Tools
 from engine.text import day_and_time, several
@@ -52,22 +52,6 @@ def waits_for(asked: Asked) -> str:
     who = f" from {asked.who}" if asked.who else ""
     words = " ".join(f"--answer {name}=…" for name in asked.answers)
     return f"Waits for an answer{who} ({words}): {asked.question}"
-
-
-def open_question(run: Run) -> tuple[Run, Asked] | None:
-    """The question that a run, or one that it called, waits for; None once the run has ended."""
-    if run.head.outcome not in {None, "waiting"}:
-        return None
-    found: dict[str, Asked] = {}
-    for event in run.events:
-        if isinstance(event, Asked) and event.expires_at is not None:
-            found[event.step] = event
-        elif isinstance(event, Answered | Ruled):
-            found.pop(event.step, None)
-    if found:
-        return run, list(found.values())[-1]
-    inner = (open_question(one) for one in reversed(run.called))
-    return next((one for one in inner if one), None)
 
 
 def recall(scene: Scene, run: Run) -> None:

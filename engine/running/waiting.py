@@ -11,50 +11,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
 
 from engine.errors import Refused
 from engine.journal import Journal, locks
-from engine.record import Answered, Asked, Ended, Event, Planned, Requested, Ruled, Run
-from engine.running.asking import open_question
+from engine.pending import Waiting, open_question, open_request
+from engine.record import Answered, Asked, Ended, Event, Requested, Ruled, Run
+
+__all__ = [
+    "Waiting",
+    "all_waiting",
+    "answered",
+    "due",
+    "held",
+    "holder_of",
+    "open_request",
+    "rulings",
+]
 
 #: How long a run's lock is waited for, in seconds: another answer takes milliseconds.
 PATIENCE_S = 3.0
 _PAUSE_S = 0.02
-
-
-class Waiting(NamedTuple):
-    """A change that waits for a yes.
-
-    Attributes:
-        run: Whose it is: the run itself, or one that it called.
-        planned: What is asked for.
-    """
-
-    run: Run
-    requested: Requested
-    planned: Planned
-
-
-def open_request(run: Run) -> Waiting | None:
-    """The change that a run, or one that it called, waits with.
-
-    None once it is ruled on, and once the run has ended. What was requested before the run broke off
-    can be answered too.
-    """
-    if run.head.outcome not in {None, "waiting"}:
-        return None
-    planned: dict[str, Planned] = {}
-    found: Waiting | None = None
-    for event in run.events:
-        if isinstance(event, Planned):
-            planned[event.step] = event
-        elif isinstance(event, Requested):
-            found = Waiting(run, event, planned[event.step])
-        elif isinstance(event, Ruled) and found and event.digest == found.requested.digest:
-            found = None
-    inner = (open_request(one) for one in reversed(run.called))
-    return found or next((one for one in inner if one), None)
 
 
 def holder_of(run: Run) -> tuple[Run, Requested | Asked] | None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from engine import pending
 from engine.errors import Refused, UsageError
 from engine.fakes import FakeClock, FakeTarget
 from engine.guarding.policy import Approval, Policy
 from engine.journal import Journal
 from engine.record import Answered, Asked, Barred, Ruled, Run, Told
-from engine.running import approval, asking, resume
+from engine.running import approval, resume
 from engine.running.answering import Saying, reply
 from tests.engine.rehearsed import agent, of_type
 from tests.engine.test_asking import CALLER, begin, tools
@@ -35,7 +36,7 @@ class Phone:
 
     def say(self, values: dict[str, str], by: str = "anna", step: str = "") -> Answered:
         with Journal.open(self.directory) as journal:
-            found = asking.open_question(journal.run("last"))
+            found = pending.open_question(journal.run("last"))
             step = step or (found[1].step if found else "2")
             saying = Saying(step=step, values=values, by=by, comment="it is night", via="page")
             return reply("last", saying, journal, self.now)
@@ -138,7 +139,7 @@ def test_a_called_run_s_question_is_answered_by_its_caller_s_id(phone: Phone) ->
     """People know the run that they were told of."""
     done = phone.begin(CALLER)
     with Journal.open(phone.directory) as journal:
-        found = asking.open_question(journal.run(done.head.id))
+        found = pending.open_question(journal.run(done.head.id))
         assert found is not None
         saying = Saying(step=found[1].step, values={"open": "yes"}, by="anna")
         reply(done.head.id, saying, journal, phone.now)

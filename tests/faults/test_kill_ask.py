@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from engine import pending
 from engine.journal import Journal
 from engine.record import Answered
-from engine.running import asking, resume
+from engine.running import resume
 from tests.engine.rehearsed import of_type
 from tests.faults.mortal import FileAgent, Mortal, When, child, ended, first, tools
 from tests.faults.test_kill_9 import KILLED, WHENS, check
@@ -32,7 +33,7 @@ def answer(directory: Path, commit: tuple[int, When] = (0, "never")) -> int:
     def work() -> None:
         Mortal.commits, (Mortal.at, Mortal.when) = 0, commit
         with Journal.open(directory) as journal:
-            asked = asking.open_question(journal.run("last"))
+            asked = pending.open_question(journal.run("last"))
         given = {"yes": "yes"} if asked else {}
         resume.resume("last", tools(directory, FileAgent(directory)), given)
 

@@ -11,10 +11,9 @@ from contextlib import suppress
 import msgspec
 
 from engine import record, text
+from engine.pending import open_question, open_request
 from engine.reports import timeline
 from engine.reports.story import Story, tell
-from engine.running.asking import open_question
-from engine.running.waiting import open_request
 from engine.server import messages as m
 from engine.values import Decision, Plan, Scalar
 

@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import Refused
 from engine.journal import locks
 from engine.server import wire
 from engine.server.log import Log
 from engine.server.settings import Settings
-from engine.server.starting import Place
 from engine.server.worker import outbox, people
 from engine.server.worker.answering import Answers
 from engine.server.worker.books import Books
@@ -34,6 +34,9 @@ from engine.server.worker.queue import Queue
 from engine.server.worker.reads import Reads
 from engine.server.worker.triggers import Triggers
 from engine.server.worker.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from engine.server.starting import Place
 
 
 def run(settings: Settings, place: Place) -> None:
