@@ -88,15 +88,15 @@ class Reads:
 def runs(asked: GetRuns, sight: Sight, jobs: Iterable[Job]) -> tuple[RunRow, ...]:
     """Runs in a list, newest first: those that wait for their turn, then those that were begun."""
     limit = max(0, min(asked.limit, MOST))
-    found = [] if asked.before is not None else [_queued(job) for job in jobs if _begins(job)]
+    first = asked.before is None
+    found = [_queued(job) for job in jobs if first and job.doing == "start" and not _is_begun(job, sight)]
     found = [one for one in found if _is_wanted(one, asked)]
-    known = {one.id for one in found}
     before = float("inf") if asked.before is None else asked.before
     for (text,) in sight.db.execute(_HEADS, (before, LOOKED_THROUGH)):
         if len(found) >= limit:
             break
         row = _row(rows.head_of(text), sight.journal.directory)
-        if row.id not in known and _is_wanted(row, asked):
+        if _is_wanted(row, asked):
             found.append(row)
     return tuple(found[:limit])
 
@@ -115,9 +115,7 @@ def run(asked: GetRun, sight: Sight, job: Job | None) -> RunFound:
     last = max((asked.after, *(seq for seq, _ in bodies), *(one.last for one in called)))
     return RunFound(
         head=head,
-        state="queued"
-        if job is not None and job.state == "queued"
-        else state_of(head, sight.journal.directory),
+        state=state_of(head, sight.journal.directory),
         events=tuple(msgspec.Raw(body) for _, body in bodies),
         called=called,
         last=last,
@@ -161,8 +159,8 @@ def _row(head: RunHead, directory: Path) -> RunRow:
     )
 
 
-def _begins(job: Job) -> bool:
-    return job.doing == "start" and job.state in {"queued", "running"}
+def _is_begun(job: Job, sight: Sight) -> bool:
+    return sight.db.execute("SELECT 1 FROM runs WHERE id = ?", (job.id,)).fetchone() is not None
 
 
 def _queued(job: Job) -> RunRow:

@@ -1,0 +1,195 @@
+"""The worker, real: alerts become runs of real children, whatever is killed on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.journal import Journal, locks
+from engine.record import Alerted, Resumed, Told
+from engine.server import messages
+from engine.server.messages import No
+from tests.engine.server.working import Worker, firing, resolved, until, working
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    with working(tmp_path, cooldown="0s") as started:
+        yield started
+
+
+def test_an_alert_becomes_a_run_that_names_it(worker: Worker) -> None:
+    """From the offer to the end, with the alert in the run's journal and the decision on disk."""
+    (taking,) = worker.offer(firing("Quick"))
+    row = worker.run(taking.run, "ended")
+
+    assert (taking.fate, row.outcome, row.by) == ("started", "healthy", "alert Quick (am)")
+    until(lambda: any(isinstance(one, Alerted) for one in events(worker, taking.run)))
+    (alert,) = worker.ask(messages.GetAlerts(run=taking.run)).rows
+    assert [one.fits for one in alert.trace] == [True]
+    until(lambda: worker.ask(messages.GetStats()).runs == {"quick/healthy": 1})
+
+
+def test_a_storm_becomes_one_run(worker: Worker) -> None:
+    """What comes while it waits or goes on joins it; its journal tells of some, the queue of all."""
+    takings = worker.offer(*(firing("Slow", f"f{n}") for n in range(100)))
+
+    assert [one.fate for one in takings] == ["started"] + ["joined"] * 99
+    worker.run(takings[0].run, "ended")
+    told = [one.did for one in events(worker, takings[0].run) if isinstance(one, Alerted)]
+    assert told[0] == "asked"
+    assert 0 < told.count("joined") <= 20
+    assert len(worker.runs()) == 1
+
+
+def test_a_run_that_can_not_begin_stands_in_the_journal_with_the_reason(worker: Worker) -> None:
+    """An unknown agent: the audit and the page must show that nothing was done, and why."""
+    (taking,) = worker.offer(firing("Nobody"))
+    row = worker.run(taking.run, "ended")
+
+    assert row.outcome == "failed"
+    assert "no-such-agent" in row.sentence
+
+
+def test_a_question_waits_for_an_answer_from_the_page_and_goes_on(worker: Worker) -> None:
+    """The same run, with the answer in its journal."""
+    (taking,) = worker.offer(firing("Asks"))
+    worker.run(taking.run, "waiting")
+    done = worker.ask(messages.Reply(run=taking.run, step="1", values={"yes": "y"}))
+    assert isinstance(done, messages.Done), done
+
+    worker.run(taking.run, "ended")
+    assert "went on" in [one.sentence for one in events(worker, taking.run) if isinstance(one, Told)]
+
+
+def test_a_question_that_nobody_answers_expires_by_itself(worker: Worker) -> None:
+    """Which is a no: the run ends."""
+    (taking,) = worker.offer(firing("AsksSoon"))
+    worker.run(taking.run, "ended")
+
+
+def test_resolved_ends_a_run_that_waits(worker: Worker) -> None:
+    """Its journal says so; nobody has to answer any more."""
+    (taking,) = worker.offer(firing("Asks"))
+    worker.run(taking.run, "waiting")
+    assert worker.offer(resolved("Asks"))[0].run == taking.run
+
+    worker.run(taking.run, "ended")
+    assert "resolved" in [one.did for one in events(worker, taking.run) if isinstance(one, Alerted)]
+
+
+def test_a_run_is_stopped_in_whatever_state_it_is(worker: Worker) -> None:
+    """Going on, waiting, or queued behind another."""
+    going = worker.offer(firing("Slow"))[0].run
+    worker.run(going, "running")
+    assert isinstance(worker.ask(messages.StopRun(run=going)), messages.Done)
+    assert worker.run(going, "ended").outcome == "interrupted"
+
+    waits = worker.offer(firing("Asks"))[0].run
+    worker.run(waits, "waiting")
+    assert isinstance(worker.ask(messages.StopRun(run=waits)), messages.Done)
+    assert worker.run(waits, "ended").outcome == "interrupted"
+
+    first = worker.ask(messages.StartRun(runbook="slow")).run
+    second = worker.ask(messages.StartRun(runbook="slow")).run
+    worker.run(first, "running")
+    assert isinstance(worker.ask(messages.StopRun(run=second)), messages.Done)
+    assert worker.run(second, "ended").sentence.endswith("before it began.")
+
+
+def test_nobody_without_a_token_may_look_or_act_on_the_listeners_socket(worker: Worker) -> None:
+    """Also not the worker's own user: the listener speaks for strangers."""
+    for request in (messages.GetRuns(), messages.StartRun(runbook="quick"), messages.GetAlerts()):
+        answer = worker.ask(request, socket="worker.sock")
+        assert isinstance(answer, No), request
+        assert answer.why == "login"
+    assert isinstance(worker.ask(messages.GetStats(), socket="worker.sock"), messages.Stats)
+
+
+def test_what_is_wrong_is_told_with_the_way_out(worker: Worker) -> None:
+    """Unknown runs and runbooks, inputs that are none."""
+    assert worker.ask(messages.GetRun(run="nothing")).why == "unknown"
+    assert worker.ask(messages.StartRun(runbook="quik")).why == "unknown"
+    assert worker.ask(messages.StartRun(runbook="quick", inputs={"x": "1"})).why == "wrong"
+
+
+def test_a_second_worker_on_the_same_state_does_not_start(worker: Worker) -> None:
+    """It says who keeps it."""
+    other = subprocess.run(worker.command, capture_output=True, text=True, check=False)
+
+    assert other.returncode == 3
+    assert "a worker keeps" in other.stderr
+    assert worker.ask(messages.GetStats()).running == 0
+
+
+def test_a_run_goes_on_though_its_worker_was_killed_and_is_not_begun_twice(worker: Worker) -> None:
+    """The child finishes; the next worker finds its end."""
+    (taking,) = worker.offer(firing("Slow"))
+    worker.run(taking.run, "running")
+    worker.kill()
+    worker.start()
+
+    assert worker.run(taking.run, "ended").outcome == "healthy"
+    told = [one.sentence for one in events(worker, taking.run) if isinstance(one, Told)]
+    assert told.count("begun") == 1
+    assert not [one for one in events(worker, taking.run) if isinstance(one, Resumed)]
+    until(lambda: not worker.ask(messages.GetStats()).running)
+
+
+def test_a_run_whose_child_was_killed_too_is_taken_up_again(worker: Worker) -> None:
+    """Under the same id, from where it was."""
+    (taking,) = worker.offer(firing("Slow"))
+    worker.run(taking.run, "running")
+    held = (worker.state / "locks" / f"run-{taking.run}").read_bytes()
+    worker.kill()
+    os.kill(msgspec.json.decode(held, type=locks.Holder).pid, signal.SIGKILL)
+    worker.start()
+
+    assert worker.run(taking.run, "ended").outcome == "healthy"
+    assert [one for one in events(worker, taking.run) if isinstance(one, Resumed)]
+
+
+def test_a_child_that_was_killed_alone_is_replaced(worker: Worker) -> None:
+    """The worker notices, and has the run taken up."""
+    (taking,) = worker.offer(firing("Slow"))
+    worker.run(taking.run, "running")
+    held = (worker.state / "locks" / f"run-{taking.run}").read_bytes()
+    os.kill(msgspec.json.decode(held, type=locks.Holder).pid, signal.SIGKILL)
+
+    assert worker.run(taking.run, "ended").outcome == "healthy"
+
+
+def test_a_run_that_waits_can_be_answered_after_a_kill(worker: Worker) -> None:
+    """Approvals outlive workers."""
+    (taking,) = worker.offer(firing("Asks"))
+    worker.run(taking.run, "waiting")
+    worker.kill()
+    worker.start()
+    worker.ask(messages.Reply(run=taking.run, step="1", values={"yes": "y"}))
+
+    worker.run(taking.run, "ended")
+
+
+def test_what_is_queued_waits_on_disk_when_the_worker_stops_in_good_order(tmp_path: Path) -> None:
+    """The running one ends in good order, the queued one begins with the next worker."""
+    with working(tmp_path, at_once=1) as worker:
+        (going,) = worker.offer(firing("Slow"))
+        (queued,) = worker.offer(firing("Quick"))
+        worker.run(going.run, "running")
+        assert worker.stop() == 0
+        worker.start()
+
+        assert worker.run(going.run, "ended").outcome == "interrupted"
+        assert worker.run(queued.run, "ended").outcome == "healthy"
+
+
+def events(worker: Worker, run: str) -> list[object]:
+    """What a run's journal holds."""
+    with Journal.open(worker.state, write=False) as journal:
+        return list(journal.run(run).events)
