@@ -104,7 +104,8 @@ def check_sender(request: Request, form: dict[str, str], secret: str, cookies: C
             "the form was sent by another site, so nothing was done",
             fix="open the page itself, and send its form; behind a proxy set listen.public_url",
         )
-    if not secret or not hmac.compare_digest(form_token(secret), form.get("form", "")):
+    token = form.get("form", "").encode("utf-8", "replace")
+    if not secret or not hmac.compare_digest(form_token(secret).encode(), token):
         raise Refused(
             "the form is older than your login, so nothing was done", fix="load the page again, then send it"
         )

@@ -80,7 +80,8 @@ def safe_link(address: str) -> str:
         parts = urlsplit(address)
     except ValueError:
         return ""
-    return address if parts.scheme in {"http", "https"} and parts.netloc else ""
+    plain = address.lower().startswith(("http://", "https://"))
+    return address if plain and parts.netloc else ""
 
 
 @cache

@@ -745,8 +745,16 @@ class Served:
         self.loop.call_soon_threadsafe(act)
         assert done.wait(10)
 
-    async def stop_worker(self) -> None:
+    def cut(self) -> None:
+        """The worker is gone, and its lines with it."""
+        self.call(self._cut)
+
+    def _cut(self) -> None:
         self.socket.close()
+        (self.place / "worker.sock").unlink()
+        for task in asyncio.all_tasks(self.loop):
+            if "_answer_all" in repr(task.get_coro()):
+                task.cancel()
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
