@@ -40,7 +40,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         runbook: A name or a file.
         target, pid: Which agent; both empty when there is only one to choose.
-        inputs: As written; the runbook's types read them.
+        inputs: As written; the runbook's types read them; `@FILE` for a secret one.
         yes: The operator's ``--yes``.
         policy: The policy file; None for the one that rules here.
         state: The journal's directory; None for the default one.
@@ -72,7 +72,7 @@ def launch(wish: Wish, watcher: Watcher) -> record.Run:
     loaded = loader.load(loader.find(wish.runbook))
     require(loaded, parts)
     runbook = loaded.document
-    given = inputs.resolve(runbook, dict(wish.inputs))
+    given = inputs.resolve(runbook, inputs.with_secrets(runbook, wish.inputs))
     with tools(wish, watcher) as everything:
         found = find_target(wish, loaded, parts, given)
         order = Order(

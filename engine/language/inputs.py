@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -22,6 +23,7 @@ from engine.language.model import Input, Runbook
 from engine.text import size, span
 from engine.values import Scalar, Setting
 
+_LONGEST_SECRET = 64 << 10
 _TRUTH = {
     "true": True,
     "yes": True,
@@ -64,6 +66,34 @@ def resolve(runbook: Runbook, given: Mapping[str, Setting]) -> dict[str, Setting
     if wrong:
         raise UsageError("\n".join(wrong), fix=f"runbook show {runbook.runbook} lists its inputs")
     return values
+
+
+def with_secrets(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Setting]:
+    """What was given, with secret inputs read from the files that stand for them: ``@FILE``, ``@-`` for stdin.
+
+    A secret on the command line could be read by every process; ``@@`` at the start stands for ``@``.
+
+    Raises:
+        UsageError: Such a file can't be read, or is empty.
+    """
+    found: dict[str, Setting] = dict(given)
+    for name, value in given.items():
+        spec = runbook.inputs.get(name)
+        if spec is not None and spec.secret and value.startswith("@"):
+            found[name] = value[1:] if value.startswith("@@") else _from_file(name, value[1:])
+    return found
+
+
+def _from_file(name: str, place: str) -> str:
+    try:
+        with Path("/dev/stdin" if place == "-" else place).open(encoding="utf-8") as file:
+            text = file.read(_LONGEST_SECRET).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise UsageError(f"input {name!r} can't be read from {place}: {why}", fix="name its file") from error
+    if not text:
+        raise UsageError(f"input {name!r}: nothing is in {place}", fix="write the secret into it")
+    return text
 
 
 def typed(spec: Input, value: Setting) -> Setting:

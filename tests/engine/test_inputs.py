@@ -65,3 +65,19 @@ def test_a_default_of_another_type_is_found_at_load(tmp_path, spec, says):
     with pytest.raises(DocumentError) as error:
         load(tmp_path, f"runbook: x\ninputs: {{a: {spec}}}\nsteps: [{{tell: x}}]\n", "x.yaml")
     assert says in error.value.problem
+
+
+def test_a_secret_is_read_from_a_file_and_nothing_else_is(tmp_path):
+    """`@FILE`: a command line can be read by every process; `@@` is a secret that begins with @."""
+    runbook = Runbook(
+        runbook="x", inputs={"pw": Input(type="text", secret=True), "who": Input(type="text")}, steps=()
+    )
+    (tmp_path / "pw").write_text("hunter2\n")
+    place = f"@{tmp_path}/pw"
+    assert inputs.with_secrets(runbook, {"pw": place, "who": place}) == {"pw": "hunter2", "who": place}
+    assert inputs.with_secrets(runbook, {"pw": "@@home"}) == {"pw": "@home"}
+    (tmp_path / "pw").write_text("\n")
+    with pytest.raises(UsageError, match="nothing is in"):
+        inputs.with_secrets(runbook, {"pw": place})
+    with pytest.raises(UsageError, match="can't be read"):
+        inputs.with_secrets(runbook, {"pw": "@/none"})
