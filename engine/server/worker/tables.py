@@ -53,9 +53,11 @@ CHANGE_ALERT = (
 SEEN_AGAIN = "UPDATE alerts SET seen = seen + 1, last_at = ? WHERE id = ?"
 ALERT = "SELECT fate, run FROM alerts WHERE id = ?"
 RESOLVED = "SELECT 1 FROM alerts WHERE fingerprint = ? AND status = 'resolved' AND starts_at >= ? LIMIT 1"
+#: Not every sender says when what it resolves began: then it ends what fired last before it.
 RUN_OF = (
-    "SELECT run FROM alerts WHERE fingerprint = ? AND status = 'firing' AND starts_at = ? AND run != '' "
-    "LIMIT 1"
+    "SELECT f.run FROM alerts f WHERE f.fingerprint = ? AND f.status = 'firing' AND f.starts_at <= ? "
+    "AND f.run != '' AND NOT EXISTS (SELECT 1 FROM alerts r WHERE r.fingerprint = f.fingerprint "
+    "AND r.status = 'resolved' AND r.starts_at >= f.starts_at) ORDER BY f.starts_at DESC LIMIT 1"
 )
 #: Firing alerts of a run that nobody has resolved.
 STILL_FIRING = (
