@@ -120,7 +120,7 @@ class Anchor:
 
     def __init__(self, path: Path, key: Key | None = None) -> None:
         self._path = path
-        self._key = key
+        self.key = key
         self._descriptor = -1
 
     def write(self, seq: int, digest: bytes) -> None:
@@ -128,9 +128,9 @@ class Anchor:
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         line = b"%020d %s" % (seq, digest.hex().encode())
-        if self._key is not None:
-            proof = anchored(self._key, seq, digest)
-            line += b" %s %s" % (self._key.id.encode(), proof.hex().encode())
+        if self.key is not None:
+            proof = anchored(self.key, seq, digest)
+            line += b" %s %s" % (self.key.id.encode(), proof.hex().encode())
         os.pwrite(self._descriptor, line + b"\n", 0)
 
     def begin(self, *, empty: bool) -> None:

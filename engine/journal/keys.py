@@ -13,6 +13,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ from engine.errors import JournalUnavailable, UsageError
 STANDARD_PLACE = Path("/etc/runbook/audit.key")
 #: In the state directory.
 NAME = "journal.key"
+#: Where one waits that was just made, until rows on the disk were made with it: where ``NAME`` lies beside a
+#: journal none of whose rows has a key, somebody made it anew who has not got it.
+_FRESH = ".journal.key.new"
 #: A shorter one can be tried out, in bytes.
 SHORTEST = 16
 
@@ -39,7 +43,7 @@ def of(content: bytes) -> Key:
 
 
 def own(directory: Path) -> Key:
-    """The key for new rows; made on first use where nobody has chosen one.
+    """The key for new rows; made on first use where nobody has chosen one. Under the journal's write lock.
 
     Raises:
         JournalUnavailable: It can't be read or is no key: without it nothing is written.
@@ -50,10 +54,26 @@ def own(directory: Path) -> Key:
         return _usable(Path(chosen))
     if _readable(STANDARD_PLACE):
         return _usable(STANDARD_PLACE)
-    place = directory / NAME
-    if not place.exists():
-        _make(place)
-    return _usable(place)
+    place, fresh = directory / NAME, directory / _FRESH
+    waits = fresh.exists()  # looked for first: another process may put it in its place at any moment
+    if place.exists():
+        return _usable(place)
+    if not waits:
+        _make(fresh)
+    try:
+        return _usable(fresh)
+    except JournalUnavailable:
+        if not place.exists():
+            raise
+        return _usable(place)
+
+
+def settle(directory: Path) -> None:
+    """Put a key that was just made in its place: rows that were made with it are on the disk."""
+    fresh = directory / _FRESH
+    with suppress(FileNotFoundError, FileExistsError):
+        (directory / NAME).hardlink_to(fresh)
+    fresh.unlink(missing_ok=True)
 
 
 def known(directory: Path, named: Iterable[Path] = ()) -> dict[str, Key]:
@@ -64,7 +84,8 @@ def known(directory: Path, named: Iterable[Path] = ()) -> dict[str, Key]:
     """
     found = [_named(path) for path in named]
     chosen = os.environ.get("RUNBOOK_AUDIT_KEY_FILE")
-    places = (*((Path(chosen),) if chosen else ()), STANDARD_PLACE, directory / NAME)
+    own_places = (directory / NAME, directory / _FRESH)
+    places = (*((Path(chosen),) if chosen else ()), STANDARD_PLACE, *own_places)
     found += [of(path.read_bytes()) for path in places if _readable(path)]
     return {key.id: key for key in found if len(key.secret) >= SHORTEST}
 

@@ -37,13 +37,11 @@ if TYPE_CHECKING:
 class Journal(Reading):
     """The record of all runs. Open it with ``Journal.open``; use it from one thread."""
 
-    def __init__(
-        self, directory: Path, db: sqlite3.Connection, key: keys.Key | None = None, anchor: Path | None = None
-    ) -> None:
+    def __init__(self, directory: Path, db: sqlite3.Connection, anchor: Path | None = None) -> None:
         self.directory = directory
         self._db = db
-        self._key = key
-        self._anchor = chain.Anchor(anchor or directory / "journal.anchor", key)
+        self._key: keys.Key | None = None
+        self._anchor = chain.Anchor(anchor or directory / "journal.anchor")
         self._sealed = Sealed(directory)
         self._tip: tuple[int, bytes] | None = None
 
@@ -75,9 +73,10 @@ class Journal(Reading):
                 return cls._reading(path, path.with_suffix(".anchor"))
             db = _connect(path, "mode=rw")
             try:
-                tables.prepare(db)
-                journal = cls(place, db, keys.own(place))
+                journal = cls(place, db)
+                tables.prepare(db, journal._go_on)
                 journal._begin()
+                keys.settle(place)
             except BaseException:
                 db.close()
                 raise
@@ -112,12 +111,21 @@ class Journal(Reading):
         return journal
 
     def _begin(self) -> None:
-        """Make the anchor of an empty journal; say in the chain with which key it goes on, if it is new."""
+        """Make the anchor of an empty journal; have it follow a chain that has just gone on."""
+        if self._tip is None:
+            self._anchor.begin(empty=self._db.execute(statements.TIP).fetchone() is None)
+        else:
+            self._anchor.write(*self._tip)
+
+    def _go_on(self) -> None:
+        """Find the key for new rows; say in the chain that it goes on with it, if it is new.
+
+        Within a transaction, so that two processes that come first do not both make one.
+        """
+        self._key = self._anchor.key = keys.own(self.directory)
         row = self._db.execute(statements.TIP_SEAL).fetchone()
-        self._anchor.begin(empty=row is None)
-        if row is not None and self._key is not None and row[0] != chain.SEAL + self._key.id:
-            with self.transaction():
-                self._add(0, "", encode(Keyed(at=time.time(), key=self._key.id)))
+        if row is not None and row[0] != chain.SEAL + self._key.id:
+            self._add(0, "", encode(Keyed(at=time.time(), key=self._key.id)))
 
     def close(self) -> None:
         """Let the files go."""

@@ -9,6 +9,7 @@ Not here: the statements (``statements``), transactions (``store``), hashes (``c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.journal.rows import DETAILS
@@ -82,8 +83,12 @@ def version_of(db: sqlite3.Connection) -> int:
     return int(version)
 
 
-def prepare(db: sqlite3.Connection) -> None:
+def prepare(db: sqlite3.Connection, then: Callable[[], None]) -> None:
     """Set a connection up for writing; make the tables, or bring an earlier release's along.
+
+    Args:
+        db: The connection.
+        then: What else belongs into the same transaction.
 
     Raises:
         sqlite3.Error: The file is no journal, or can't be written.
@@ -99,6 +104,7 @@ def prepare(db: sqlite3.Connection) -> None:
     try:
         if version < VERSION:
             make(db)
+        then()
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
     except BaseException:

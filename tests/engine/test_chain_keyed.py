@@ -17,6 +17,7 @@ from engine.journal import Journal, chain, keys
 from engine.record import Told
 from tests.engine import old_journal
 from tests.engine.chains import DAY, TABLES, events, found, head, made_anew, make, opened, rows
+from tests.faults.mortal import child, ended
 
 
 @pytest.fixture(scope="module")
@@ -287,6 +288,20 @@ def test_a_key_that_is_made_is_private_and_made_once(tmp_path: Path) -> None:
         assert one.verify() == []
     assert (tmp_path / "journal.key").stat().st_mode & 0o777 == 0o600
     assert not list(tmp_path.glob(".journal.key*"))
+
+
+def test_many_that_come_first_make_one_key(tmp_path: Path) -> None:
+    """Whoever is second finds the key of the first, wherever it is on its way."""
+
+    def work(number: int) -> None:
+        with Journal.open(tmp_path) as journal:
+            journal.begin(head(f"run-{number}", 1.0))
+
+    pids = [child(lambda number=number: work(number)) for number in range(8)]  # type: ignore[misc]
+    assert [ended(pid) for pid in pids] == [0] * 8
+    with Journal.open(tmp_path) as journal:
+        assert len(journal.examine().keys) == 1
+        assert (journal.verify(), len(journal.runs())) == ([], 8)
 
 
 def test_a_key_named_for_checking_that_is_none_is_told(tmp_path: Path) -> None:
