@@ -23,8 +23,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         at: ISO-8601, UTC.
         what: ``run``, ``dry-run``, ``refused start`` · ``alert`` · ``change``, ``rehearsed``, ``refusal`` ·
-            ``request``, ``approval``, ``denial``, ``expiry``, ``void``, ``withdrawal`` · ``question``,
-            ``answer`` · ``barred`` · ``lease`` · ``undo`` · ``resumed`` · ``pruned`` · ``end`` · ``key``.
+            ``request``, ``approval``, ``denial``, ``expiry``, ``void``, ``withdrawal``, ``question``,
+            ``answer``, ``barred`` · ``lease``, ``undo``, ``resumed``, ``pruned``, ``end``, ``key``, ``cut``.
         subject: A runbook, a remediation, an alert.
         state: The outcome, or how the change stands.
         by: Who did it; for a run who asked for it.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from engine import text
 from engine.auditing.entry import Entry
 from engine.auditing.rows import of_run
+from engine.journal.rows import Cut, Keyed
 
 if TYPE_CHECKING:
     from engine.journal import Journal
@@ -49,9 +50,7 @@ def each(
         heads = [journal.head(name) for name in (wanted, *journal.called_by(wanted))]
     else:
         heads = journal.active(since, last)
-        yield from (
-            _keyed(one.at, one.key) for one in journal.keyed() if since <= one.at < last and not target
-        )
+        yield from (_note(one) for one in journal.notes() if since <= one.at < last and not target)
     for head in heads:
         if _is_about(head, target):
             rows = of_run(journal.brief(head.id))
@@ -62,8 +61,12 @@ def _is_about(head: RunHead, target: str) -> bool:
     return not target or target == head.target or target in head.target_ref
 
 
-def _keyed(at: float, key: str) -> Entry:
-    return Entry(
-        at=text.moment(at) or "", run="", what="key", subject=key,
-        detail="from here on rows are made with this key", state="", by="", because="",
-    )  # fmt: skip
+def _note(one: Keyed | Cut) -> Entry:
+    """What the chain says of itself."""
+    at = text.moment(one.at) or ""
+    if isinstance(one, Keyed):
+        what, subject, detail = "key", one.key, "from here on rows are made with this key"
+    else:
+        what, subject = "cut", f"rows {one.first} to {one.last}"
+        detail = "had been cut off at the end when the journal was opened to go on"
+    return Entry(at=at, run="", what=what, subject=subject, detail=detail, state="", by="", because="")

@@ -156,6 +156,11 @@ class Anchor:
             self._descriptor = -1
 
 
+def is_ours(anchor: End, key: Key | None) -> bool:
+    """Whether an anchor was made with a key; nobody else can make us believe that rows are gone."""
+    return key is not None and hmac.compare_digest(anchored(key, anchor.seq, anchor.hash), anchor.proof)
+
+
 def anchored(key: Key, seq: int, digest: bytes) -> bytes:
     """The proof in an anchor: without the key nobody can name an earlier end."""
     return hmac.digest(key.secret, b"runbook anchor\n%d %b" % (seq, digest), "sha256")

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from engine import text
 from engine.journal import chain
 from engine.journal.chain import SEAL, Damage, End, Row
 from engine.journal.keys import Key
-from engine.journal.rows import DETAILS, decode
+from engine.journal.rows import DETAILS, Cut, decode
 from engine.record import Pruned
 
 
@@ -140,6 +141,13 @@ class _Walk:
             self.dropped.setdefault(row.run, {})[row.seq] = chain.digest_of(row.body)
             if row.kind is not None and row.kind not in DETAILS:
                 self._say(row, "dropped", f"{row.kind} is never dropped")
+        elif not row.run and isinstance(event := decode(row.body), Cut):
+            rows = (
+                f"row {event.first}" if event.first == event.last else f"rows {event.first} to {event.last}"
+            )
+            when = text.moment(event.at)
+            said = f"{rows} had been cut off at the end when the journal was opened to go on, {when}"
+            self.found.append(Damage(seq=event.first, what="cut-off", sentence=said))
         elif chain.kind_of(row.body) == "pruned" and isinstance(event := decode(row.body), Pruned):
             self._pruned.setdefault(row.run, []).append(event)
 

@@ -14,7 +14,7 @@ import msgspec
 from engine.errors import RunbookError, UnknownName, UsageError, nearest
 from engine.journal import chain, derived, examining, keys, locks, statements, tables
 from engine.journal.chain import DROPPED
-from engine.journal.rows import DETAILS, Attempt, Begun, Keyed, attempt_of, decode, head_of
+from engine.journal.rows import DETAILS, Attempt, Begun, Cut, Keyed, attempt_of, decode, head_of
 from engine.journal.sealed import Sealed
 from engine.journal.trouble import explained
 from engine.record import Event, Run, RunHead
@@ -108,11 +108,11 @@ class Reading:
             bodies = self._db.execute(statements.BRIEF, (row[0], kinds)).fetchall()
         return self._run(head_of(row[1]), _events(bodies))
 
-    def keyed(self) -> list[Keyed]:
-        """When the chain went on with which key."""
+    def notes(self) -> list[Keyed | Cut]:
+        """What the chain says of itself: with which key it went on when, and that rows had been cut off."""
         with explained(self.directory):
             rows = self._db.execute(statements.OF_NO_RUN).fetchall()
-        return [event for (body,) in rows if isinstance(event := decode(body), Keyed)]
+        return [event for (body,) in rows if isinstance(event := decode(body), Keyed | Cut)]
 
     def called_by(self, run: str) -> list[str]:
         """Ids of all runs that a run called, those that they called included, oldest first."""
@@ -207,7 +207,7 @@ class Reading:
 def _events(bodies: Iterable[tuple[bytes]]) -> tuple[Event, ...]:
     """The events of one run; contents that were dropped are left out."""
     found = (decode(body) for (body,) in bodies if not body.startswith(DROPPED))
-    return tuple(event for event in found if not isinstance(event, Begun | Keyed))
+    return tuple(event for event in found if not isinstance(event, Begun | Keyed | Cut))
 
 
 def _nearby(wanted: str, known: list[str]) -> str:

@@ -18,7 +18,7 @@ from engine.record import ChangeState, Event, Intended, RunHead, Told
 from engine.values import Change, Setting
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Event | Begun | Keyed] | None = None
+_decoder: msgspec.json.Decoder[Event | Begun | Keyed | Cut] | None = None
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="begun"):
@@ -32,6 +32,21 @@ class Keyed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="ke
 
     at: float
     key: str
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cut"):
+    """When the journal was opened to go on, rows that its anchor knew were not there; it belongs to no run.
+
+    Attributes:
+        at: Epoch seconds.
+        first, last: The rows that were missing; other rows bear these numbers now.
+        hash: The last one's (hex).
+    """
+
+    at: float
+    first: int
+    last: int
+    hash: str
 
 
 #: Kinds of events that go once a run is old: what was looked at on the way. What somebody may have to answer
@@ -84,11 +99,11 @@ def _clean(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return [_clean(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def decode(body: bytes) -> Event | Begun | Keyed:
+def decode(body: bytes) -> Event | Begun | Keyed | Cut:
     """A row's event; one that can't be read (written by a later release) becomes a note of that."""
     global _decoder  # noqa: PLW0603 - built once, and only where the journal is read
     if _decoder is None:
-        _decoder = msgspec.json.Decoder(Event | Begun | Keyed)
+        _decoder = msgspec.json.Decoder(Event | Begun | Keyed | Cut)
     try:
         return _decoder.decode(body)
     except msgspec.DecodeError as error:

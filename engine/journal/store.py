@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Self
 from engine.errors import JournalUnavailable
 from engine.journal import chain, derived, keys, statements, tables
 from engine.journal.reading import Reading
-from engine.journal.rows import Begun, Keyed, encode, head_of
+from engine.journal.rows import Begun, Cut, Keyed, encode, head_of
 from engine.journal.sealed import Sealed
 from engine.journal.trouble import explained
 from engine.record import Event, RunHead
@@ -123,9 +123,17 @@ class Journal(Reading):
         Within a transaction, so that two processes that come first do not both make one.
         """
         self._key = self._anchor.key = keys.own(self.directory)
+        self._note_cut(self._anchor.read())
         row = self._db.execute(statements.TIP_SEAL).fetchone()
         if row is not None and row[0] != chain.SEAL + self._key.id:
             self._add(0, "", encode(Keyed(at=time.time(), key=self._key.id)))
+
+    def _note_cut(self, anchor: chain.End | None) -> None:
+        """Write down that rows are gone, before new ones take their numbers and the anchor forgets them."""
+        seq, _ = self._db.execute(statements.TIP).fetchone() or (0, chain.ROOT)
+        if anchor is not None and anchor.seq > seq and chain.is_ours(anchor, self._key):
+            cut = Cut(at=time.time(), first=seq + 1, last=anchor.seq, hash=anchor.hash.hex())
+            self._add(0, "", encode(cut))
 
     def close(self) -> None:
         """Let the files go."""

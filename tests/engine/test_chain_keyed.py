@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine import audit
 from engine.errors import JournalUnavailable, UsageError
 from engine.journal import Journal, chain, keys
+from engine.journal.rows import Keyed
 from engine.record import Told
 from tests.engine import old_journal
 from tests.engine.chains import DAY, TABLES, events, found, head, made_anew, make, opened, rows
@@ -141,6 +143,30 @@ def test_a_journal_that_was_cut_short_together_with_its_anchor_is_found(state: P
         assert any(one.startswith("anchor: the anchor ") for one in found(state))
 
 
+def test_a_journal_that_was_cut_short_and_went_on_is_still_found(state: Path) -> None:
+    """New rows take the numbers of those that are gone, and the anchor follows them: it is on record."""
+    db = opened(state)
+    (last,) = db.execute("SELECT max(seq) FROM events").fetchone()
+    db.execute("DELETE FROM events WHERE seq > 36")
+    db.close()
+    with Journal.open(state) as journal:
+        log = journal.begin(head("later", 90 * DAY))
+        for _ in range(20):
+            log.record(Told(at=90 * DAY, sentence="as if nothing had happened"))
+
+    assert any(f"rows 37 to {last} had been cut off" in one for one in found(state))
+    with Journal.open(state, write=False) as journal:
+        assert [row.subject for row in audit.entries(journal) if row.what == "cut"] == [f"rows 37 to {last}"]
+
+
+def test_an_anchor_that_somebody_made_up_is_not_believed(state: Path) -> None:
+    """Else anybody could have the journal say that rows are gone."""
+    (state / "journal.anchor").write_bytes(b"%020d %s %b %b\n" % (999, b"a" * 64, b"b" * 8, b"c" * 64))
+    with Journal.open(state) as journal:
+        journal.begin(head("later", 90 * DAY))
+        assert journal.verify() == []
+
+
 def test_a_row_that_somebody_added_is_found(state: Path) -> None:
     """An intruder can hash, but not with the key."""
     db = opened(state)
@@ -255,7 +281,9 @@ def test_rows_go_on_with_a_new_key_and_all_are_checked(
     with Journal.open(tmp_path / "s") as journal:
         journal.begin(head("b", 2.0))
         assert journal.verify() == []
-        assert [one.key for one in journal.keyed()] == [keys.of(new.read_bytes()).id]
+        assert [one.key for one in journal.notes() if isinstance(one, Keyed)] == [
+            keys.of(new.read_bytes()).id
+        ]
         assert len(journal.examine().keys) == 2
     monkeypatch.delenv("RUNBOOK_AUDIT_KEY_FILE")
     assert any(one.startswith("forged: ") for one in found(tmp_path / "s"))
@@ -330,7 +358,7 @@ def test_a_journal_of_the_earlier_release_goes_on(tmp_path: Path) -> None:
 
     assert (findings.damages, findings.unchecked, findings.keyed_from) == ((), (), 10)
     with Journal.open(tmp_path) as again:
-        assert len(again.keyed()) == 1
+        assert len(again.notes()) == 1
 
 
 def test_what_was_altered_in_an_old_row_is_found_before_and_after(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_killed_at_any_statement_while_an_old_journal_is_brought_along(tmp_path:
         with Journal.open(place, write=False) as reader:
             assert reader.verify() == []
         with whole(place) as journal:
-            assert len(journal.keyed()) == 1
+            assert len(journal.notes()) == 1
             assert journal.verify() == []
     assert 15 < statement < 59
 
