@@ -69,7 +69,7 @@ def resolve(runbook: Runbook, given: Mapping[str, Setting]) -> dict[str, Setting
 
 
 def with_secrets(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Setting]:
-    """What was given, with secret inputs read from the files that stand for them: ``@FILE``, ``@-`` for stdin.
+    """What was given; secret inputs are read from the files that stand for them: ``@FILE``, ``@-`` for stdin.
 
     A secret on the command line could be read by every process; ``@@`` at the start stands for ``@``.
 

@@ -23,6 +23,7 @@ from engine.guarding.policy import Command
 from engine.journal.rows import Attempt
 from engine.language import expressions, model, scope
 from engine.record import ChangeState, Ran
+from engine.redaction import MASK
 from engine.running.processes import Execute, Result, execute
 from engine.running.scene import Scene
 from engine.values import Case, Change, Knob, KnobValue, Plan, Setting, Target
@@ -109,6 +110,8 @@ def _argument(text: str, word: str) -> str:
         wrong = "it is empty"
     elif len(word) > LONGEST_ARGUMENT:
         wrong = f"it has {len(word):,} characters"
+    elif MASK in word:
+        wrong = f"it holds {MASK}, in place of something that is recorded nowhere"
     elif not word.isprintable():
         wrong = f"{shown} holds characters that can't be printed"
     if wrong:

@@ -17,7 +17,6 @@ import msgspec
 
 from engine.errors import RunbookError, UsageError
 from engine.language import expressions, inputs, scope
-from engine.redaction import MASK
 from engine.server.alerts.alert import Alert
 from engine.server.messages import Considered, Fate
 from engine.server.worker.job import Job
@@ -217,8 +216,6 @@ def _wanted(alert: Alert, ready: Ready) -> Wanted:
         if spec.default is not None and not _tells(alert, template):
             continue
         value = expressions.strict(template, names)
-        if MASK in value:
-            raise _odd(f"input {name}", "", "free of secrets: it was taken out of the alert")
         if len(value) > MAX_VALUE or not value.isprintable():
             raise _odd(f"input {name}", value, f"at most {MAX_VALUE} characters in one line")
         inputs.typed(spec, value)
