@@ -25,6 +25,9 @@ from engine.server.wire import Line
 
 Headers = Mapping[bytes, bytes]
 _RETRY_S = 5.0
+#: Who signs is known only after the body: so many full ones are held at once for people who may be nobody.
+#: A short one always has room.
+_UNKNOWN_BODIES, _SHORT = 16, 64 << 10
 
 
 class Refusal(Exception):
@@ -48,6 +51,7 @@ class Receiver:
         self._limits = limits
         self._line = line
         self._counters = counters
+        self._held = 0
 
     async def take(self, name: str, headers: Headers, receive: Receive, address: str) -> Answer:
         """One request, from its head to its answer. Raises ``Gone``."""
@@ -73,9 +77,9 @@ class Receiver:
         if post is not None:
             self._slow_down(post)
         self._check_head(headers)
-        body = await self._body(receive)
         if post is not None:
-            return post, None, body
+            return post, None, await self._body(receive, known=True)
+        body = await self._body(receive, known=False)
         signed = self._door.by_signature(name, headers, body)
         if signed is None:
             raise Refusal("unknown", UNKNOWN)
@@ -98,20 +102,26 @@ class Receiver:
         if length.isdigit() and int(length) > int(self._limits.body):
             raise self._too_long()
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _body(self, receive: Receive, *, known: bool) -> bytes:
         """All of it, as long as it is short enough; its time is the protocol's."""
-        pieces, size = list[bytes](), 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise Gone
-            piece = message.get("body", b"")
-            size += len(piece)
-            if size > int(self._limits.body):
-                raise self._too_long()
-            pieces.append(piece)
-            if not message.get("more_body"):
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces, size, limit = list[bytes](), 0, int(self._limits.body)
+        try:
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Gone
+                piece = message.get("body", b"")
+                size += len(piece)
+                self._held += 0 if known else len(piece)
+                if size > limit:
+                    raise self._too_long()
+                if not known and size > _SHORT and self._held > _UNKNOWN_BODIES * limit:
+                    raise Refusal("crowded", answers.later("too many long signed bodies at once", _RETRY_S))
+                pieces.append(piece)
+                if not message.get("more_body"):
+                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        finally:
+            self._held -= 0 if known else size
 
     def _too_long(self) -> Refusal:
         limit = int(self._limits.body)

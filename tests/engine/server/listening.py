@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,3 +194,13 @@ def notification(*names: str, **more: object) -> bytes:
         for name in names
     ]
     return json.dumps({"version": "4", "status": "firing", "alerts": alerts, **more}).encode()
+
+
+def until(holds: Callable[[], bool], seconds: float = 15.0) -> bool:
+    """Poll, with a deadline."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

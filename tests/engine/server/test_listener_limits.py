@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine.server.listener.crowd import Crowd
 from engine.server.settings import Limits, Listen, Settings
-from tests.engine.server.listening import TOKEN, Listening, ended, heard, notification
+from tests.engine.server.listening import TOKEN, Listening, ended, heard, notification, until
 
 SHORT = Limits(
     body=50_000,
@@ -34,16 +34,6 @@ def there(tmp_path: Path) -> Iterator[Listening]:
     made = Listening(tmp_path, Settings(listen=Listen(port=0), limits=SHORT))
     yield made
     made.close()
-
-
-def until(holds: Callable[[], bool], seconds: float = 15.0) -> bool:
-    """Poll, with a deadline."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def drip(connection: socket.socket, bits: bytes) -> None:
@@ -304,6 +294,19 @@ def test_one_address_has_so_many_connections(there: Listening) -> None:
         one.close()
     assert until(lambda: crowd.number == 0)
     still_serves(there)
+
+
+def test_one_address_does_not_shut_out_another(there: Listening) -> None:
+    """While one holds all that it may, another is served."""
+    held = [there.connect() for _ in range(SHORT.per_address + 3)]
+    other = socket.create_connection(("127.0.0.1", there.port), 20, ("127.0.0.2", 0))
+    with other:
+        other.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = heard(other)
+    for one in held:
+        one.close()
+    assert answer is not None
+    assert answer.status == 200
 
 
 def test_an_address_is_what_one_customer_has() -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ from engine.server.listener.secret_file import SecretFile
 from engine.server.listener.senders import Door
 from engine.server.listener.signatures import Seen
 from engine.server.messages import Busy, Offer
-from engine.server.settings import Listen, Mapping, Sender, Settings, Signature
-from tests.engine.server.listening import Listening, notification
+from engine.server.settings import Limits, Listen, Mapping, Sender, Settings, Signature
+from tests.engine.server.listening import Listening, notification, until
 
 SECRET = b"s" * 32
 BODY = notification("A")
@@ -199,6 +200,24 @@ def test_pagerduty_signs_the_body_alone(there: Listening) -> None:
         assert there.post(body, "duty", token=None, X_PagerDuty_Signature=header).status == 202
     assert there.worker.offers[0].alerts[0].name == "drops"
     assert there.post(body, "duty", token=None, X_PagerDuty_Signature=body_signed(body, b"old")).status == 401
+
+
+def test_long_bodies_of_people_who_may_be_nobody_are_bounded_together(tmp_path: Path) -> None:
+    """Beyond some, the next long one is told to come later; a short signed one is still taken."""
+    (tmp_path / "secret").write_bytes(SECRET)
+    sender = Sender(
+        name="signs", kind="alertmanager", signature=Signature(secret_file=str(tmp_path / "secret"))
+    )
+    limits = Limits(body=200_000, connections=100, per_address=100)
+    there = Listening(tmp_path, Settings(listen=Listen(port=0), senders=(sender,), limits=limits))
+    with ExitStack() as stack:
+        head = b"POST /v1/alerts/signs HTTP/1.1\r\nX-Runbook-Signature: no\r\nContent-Length: 199999\r\n\r\n"
+        held = [stack.enter_context(there.connect()) for _ in range(17)]
+        for one in held:
+            one.sendall(head + b" " * 199_998)
+        assert until(lambda: there.server._listener.counters.refusals["crowded"] == 1)
+        assert there.post(BODY, "signs", token=None, **signed(BODY)).status == 202
+    there.close()
 
 
 def test_a_signer_has_no_token(there: Listening) -> None:
