@@ -115,15 +115,16 @@ class Deeds:
         return Started(run=job.id)
 
     async def _stop(self, asked: messages.StopRun, who: Session) -> Answer:
-        if self.keeper.children.stop(asked.run):
-            return Done(sentence=f"run {asked.run} was asked to stop")
         job = self.keeper.jobs.get(asked.run)
         if job is not None and job.state == "queued" and job.doing == "start":
             await self.keeper.drop(job, who.user)
             return Done(sentence=f"run {asked.run} will not begin")
-        if await self.keeper.books.stop_waiting(asked.run, who.user):
+        waits = await self._reads.do(lambda sight: reads.waits(asked.run, sight, job))
+        if waits and await self.keeper.books.stop_waiting(asked.run, who.user):
             self.keeper.wake()
             return Done(sentence=f"run {asked.run} waits no more")
+        if self.keeper.stop_run(asked.run, who.user):
+            return Done(sentence=f"run {asked.run} was asked to stop")
         if stop_elsewhere(self.keeper.directory, asked.run):
             return Done(sentence=f"run {asked.run} was asked to stop")
         raise Refused(f"run {asked.run} is not going on", fix=f"runbook report {asked.run}")

@@ -67,6 +67,8 @@ class Keeper:
         self._not_before: dict[str, float] = {}
         self._last_start: dict[str, float] = {}
         self._untold = True
+        self._settling = asyncio.Lock()
+        self._unwanted: dict[str, str] = {}
         self._tail: Tail | None = None
         self._noticed = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -136,7 +138,7 @@ class Keeper:
             await self.desk.do(counting.advance(self._tail.at))
         for job in jobs:
             if job.state != "queued":
-                await self._settle(job)
+                await self._settle(job.id)
 
     async def _turn(self) -> None:
         await self._read()
@@ -192,9 +194,8 @@ class Keeper:
         if "." not in row.run and row.kind in {"begun", "ended", "resumed"}:
             self.hub.tell_state(row.run, state)
             self._untold = self._untold or row.kind == "begun"
-        job = self.jobs.get(outermost)
-        if job is not None and outermost not in self._carrying and row.kind in {"ended", *ANSWERED}:
-            await self._settle(job)
+        if row.kind in {"ended", *ANSWERED}:
+            await self._settle(outermost)
 
     async def _look_after(self) -> None:
         """Runs that nobody of ours carries: carried by a child of an earlier worker, or due."""
@@ -203,18 +204,25 @@ class Keeper:
             adopted = job.state == "running" and job.id not in self._carrying
             due = job.state == "waiting" and job.due is not None and job.due <= now
             if adopted or due:
-                await self._settle(job)
+                await self._settle(job.id)
 
-    async def _settle(self, job: Job) -> None:
-        """Write down how a job stands, by its run."""
-        stands = await self.books.standing(job.id)
-        now = time.time()
-        after = standing.after(job, stands, now)
-        if after.state == "waiting" and await self._is_over(job):
-            after = standing.after(job, await self.books.standing(job.id), now)
-        if after.state == "queued" and after.tries > 1:
-            self._not_before[job.id] = now + standing.pause_s(after.tries)
-        await self._change(after, job)
+    async def _settle(self, run: str) -> None:
+        """Write down how a job that nobody of ours carries stands, by its run."""
+        async with self._settling:
+            job = self.jobs.get(run)
+            if job is None or run in self._carrying or job.state == "queued":
+                return
+            stands, now = await self.books.standing(run), time.time()
+            after = standing.after(job, stands, now)
+            if after.state == "waiting" and await self._is_over(job):
+                after = standing.after(job, await self.books.standing(run), now)
+            by = self._unwanted.pop(run, "")
+            if by and after.state == "queued" and not stands.begun:  # stopped while its child was starting
+                await self.books.end_unbegun(job, by)
+                after = msgspec.structs.replace(job, state="ended", outcome="interrupted", ended_at=now)
+            if after.state == "queued" and after.tries > 1:
+                self._not_before[run] = now + standing.pause_s(after.tries)
+            await self._change(after, job)
 
     async def _is_over(self, job: Job) -> bool:
         """Whether a run's alerts have all resolved while it waits: what it waits with is withdrawn."""
@@ -251,7 +259,7 @@ class Keeper:
             await self.desk.do(lambda queue, told=told: _mark(queue, told))  # type: ignore[misc]
             for run in {one.run for one in news if one.fate == "resolved" and one.id in told}:
                 if (job := self.jobs.get(run)) is not None and job.state == "waiting":
-                    await self._settle(job)
+                    await self._settle(job.id)
 
     # ── carrying ────────────────────────────────────────────────────────────────
 
@@ -298,7 +306,7 @@ class Keeper:
             self._carrying.pop(job.id, None)
         for _ in range(5):
             try:
-                return await self._settle(self.jobs.get(job.id, job))
+                return await self._settle(job.id)
             except RunbookError as error:
                 self._log.error("how a run stands could not be written down", run=job.id, error=error)
                 await asyncio.sleep(LOOK_S)
@@ -342,6 +350,13 @@ class Keeper:
         ended = msgspec.structs.replace(job, state="ended", outcome="interrupted", ended_at=time.time())
         await self._change(ended, job)
 
+    def stop_run(self, run: str, by: str) -> bool:
+        """Ask a run to stop in good order, begun or not; False where no child of ours carries it."""
+        if run not in self._carrying:
+            return False
+        self._unwanted[run] = by
+        return self.children.stop(run)
+
     async def hand_out(self, asked: GetNotices, links: Links) -> tuple[Notice, ...]:
         """Notices that are to be sent now; when there are none, those that come soon."""
         ends, notify = time.monotonic() + min(asked.wait_s, 60.0), self.settings.notify
@@ -361,7 +376,7 @@ class Keeper:
         """A run was answered: whoever began it, it is taken up."""
         job = self.jobs.get(run) or await self.desk.do(lambda queue: queue.job(run))
         if job is not None and job.state != "ended":
-            await self._settle(job)
+            await self._settle(job.id)
             self._wake.set()
             return
         head = (await self.books.do(lambda journal: journal.run(run))).head

@@ -122,6 +122,16 @@ def run(asked: GetRun, sight: Sight, job: Job | None) -> RunFound:
     )
 
 
+def waits(run: str, sight: Sight, job: Job | None) -> bool:
+    """Whether a run waits for an answer. Raises ``UnknownName`` where there is neither run nor job."""
+    try:
+        return sight.journal.head(run).outcome == "waiting"
+    except UnknownName:
+        if job is None:
+            raise
+        return False
+
+
 def missed(run: str, after: int, sight: Sight) -> list[Happened]:
     """Rows of a run, and of all that it called, behind a row; in order."""
     found = []

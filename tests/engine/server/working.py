@@ -143,13 +143,20 @@ def until(what: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def firing(name: str, fingerprint: str = "f", starts_at: float = 1.0, **labels: str) -> Alert:
+def firing(name: str, fingerprint: str = "", starts_at: float = 1.0, **labels: str) -> Alert:
     """An alert that fires."""
-    return Alert(name=name, status="firing", fingerprint=fingerprint, starts_at=starts_at, labels=labels)
+    return Alert(
+        name=name, status="firing", fingerprint=fingerprint or name, starts_at=starts_at, labels=labels
+    )
 
 
-def resolved(name: str, fingerprint: str = "f", starts_at: float = 1.0, **labels: str) -> Alert:
+def resolved(name: str, fingerprint: str = "", starts_at: float = 1.0, **labels: str) -> Alert:
     """The same, over."""
     return Alert(
-        name=name, status="resolved", fingerprint=fingerprint, starts_at=starts_at, ends_at=9.0, labels=labels
+        name=name,
+        status="resolved",
+        fingerprint=fingerprint or name,
+        starts_at=starts_at,
+        ends_at=9.0,
+        labels=labels,
     )
