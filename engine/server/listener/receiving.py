@@ -2,7 +2,7 @@
 
 One promise: 2xx only once the worker has all of it on disk; 4xx only for what can never be right; for
 everything that may be right later (the worker is gone, full, stops; too many requests) 503 with
-``Retry-After``. Alertmanager sends again after 5xx and after nothing else, not even 429:
+``Retry-After``. Alertmanager sends again after 5xx, and gives up after all else, even 429:
 ``notify/webhook`` of github.com/prometheus/alertmanager.
 
 Not here: who is known (``senders``), what bodies mean (``engine.server.alerts``), what is done (the worker).

@@ -113,7 +113,7 @@ def test_a_worker_that_goes_and_comes_again(there: Listening) -> None:
 
 
 def test_too_many_requests_are_told_to_come_later(tmp_path: Path) -> None:
-    """503 and not 429, which Alertmanager never sends again."""
+    """503 and not 429, after which Alertmanager gives up."""
     (tmp_path / "token").write_text(TOKEN)
     sender = Sender(name="slow", kind="alertmanager", token_file=str(tmp_path / "token"), at_most=1)
     there = Listening(tmp_path, Settings(listen=Listen(port=0), senders=(sender,)))
