@@ -65,12 +65,11 @@ def _line(entry: Entry) -> str:
     """One row for people; what belongs to a run is indented below its beginning."""
     by = f", by {entry.by}" if entry.by else ""
     because = f": {entry.because}" if entry.because else ""
+    indent = "    " if entry.run else ""
     if entry.what in _HEADS:
         said = f"{entry.at}  {entry.what} {entry.run}: {entry.subject} on {entry.detail}{by}"
     else:
-        said = (
-            f"    {entry.at}  {entry.what:<9} {entry.subject}  {entry.detail}  [{entry.state}{because}]{by}"
-        )
+        said = f"{indent}{entry.at}  {entry.what:<9} {entry.subject}  {entry.detail}  [{entry.state}{because}]{by}"
     more = [
         entry.what == "change" and entry.leave != entry.by and f"by leave of {entry.leave}",
         entry.verified and f"verified: {entry.verified}",
