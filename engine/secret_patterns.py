@@ -160,7 +160,7 @@ RULES: tuple[Rule, ...] = (
         rf"-----BEGIN \1-----{MASK}",
     ),
     _rule(
-        "bearer |basic |digest |negotiate |aws4-",
+        "authorization",
         r"(\b(?:proxy-)?authorization(?:\\{0,3}[\"'])?[ \t]{0,4}[:=][ \t]{0,4}(?:\\{0,3}[\"'])?"
         r"(?:bearer|basic|negotiate|digest|aws4-hmac-sha256)[ \t]++)(?!\(secret\))[^\n\r\"'\\]+",
         rf"\1{MASK}",
@@ -168,7 +168,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule("bearer ", r"\b(bearer[ \t]+)(?=[^\s\d]{0,64}\d|\S{24})[\w.~+/=-]{12,}", rf"\1{MASK}", _I),
     _rule(
-        "cookie|x-",
+        "cookie|x-a",
         r"\b((?:set-)?cookie|x-(?:api-key|auth-token|access-token|amz-security-token))"
         r"((?:\\{0,3}[\"'])?[ \t]{0,4}:[ \t]{0,4}+(?:\\{0,3}[\"'])?+)(?!\(secret\))[^\n\r\"'\\]+",
         rf"\1\2{MASK}",
@@ -177,15 +177,16 @@ RULES: tuple[Rule, ...] = (
     _rule("://", r"(://[^\s/:@\"'<>]*:)(?!\(secret\)@)[^\s/\"'<>]+(?=@)", rf"\1{MASK}"),
     _rule("://", r"(://)[^\s/:@\"'<>()]{20,}(?=@)", rf"\1{MASK}"),
     _rule(
-        "hooks.slack.com|/webhooks/|api.telegram.org",
+        "hooks.slack.com|webhooks/|telegram.org",
         r"(hooks\.slack\.com/(?:services|workflows|triggers)/|/api/webhooks/|api\.telegram\.org/bot)"
         r"(?!\(secret\))[\w:/.-]+",
         rf"\1{MASK}",
         _I,
     ),
     _rule(
-        "slack:|discord:|tgram:|telegram:|pagerduty:|opsgenie:|msteams:|mailgun:|twilio:|pushover:|matrix:"
-        "|sendgrid:|ntfy:|gotify:|victorops:|splunk:",
+        "slack://|discord://|tgram://|telegram://|pagerduty://|opsgenie://|msteams://|mailgun://|twilio://"
+        "|pushover://|matrix://|matrixs://|sendgrid://|ntfy://|ntfys://|gotify://|gotifys://|victorops://"
+        "|splunk://",
         r"\b((?:slack|discord|tgram|telegram|pagerduty|opsgenie|msteams|mailgun|twilio|pushover|matrixs?"
         r"|sendgrid|ntfys?|gotifys?|victorops|splunk)://)(?!\(secret\))[^\s\"'<>]+",
         rf"\1{MASK}",

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.record import Ended
+from engine.journal import rows
+from engine.record import Ended, Event, Ran, Seen, TargetFound, Told
 from engine.redaction import MASK, Redactor
 from engine.secret_patterns import RULES
+from engine.values import Evidence, Process, Target
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -144,6 +146,27 @@ def test_a_secret_that_is_a_word_of_the_record_leaves_the_record_readable(redact
     redactor.declare(["healthy", "ended", "sentence"])
     event = Ended(at=1.0, outcome="healthy", sentence="it is healthy now")
     assert redactor.struct(event) == Ended(at=1.0, outcome="healthy", sentence=f"it is {MASK} now")
+
+
+def test_rows_of_the_journal_hold_no_secret_of_an_agent() -> None:
+    """Its command line, its log, its configuration, what a command said of it; and they can be read back."""
+    agent = Process(pid=7, argv=("agent", "--auth-token", "hunter2", "--db=postgres://u:hunter2@db/x"))
+    rows_ = ({"line": "level=error password=hunter2 rejected"}, {"setting": "api_token", "value": "hunter2"})
+    log = Evidence(
+        probe="agent-log", short="log", target="a", started_at=1, ended_at=2, tables={"last": rows_}
+    )
+    said = "api_key: 'hunter2'\n"
+    events: list[Event] = [
+        TargetFound(at=1.0, target=Target(name="agent", ref="agent:/etc/agent.yaml", processes=(agent,))),
+        Seen(at=1.0, evidence=log),
+        Ran(at=1.0, argv=("/bin/cat", "/etc/agent.yaml"), exit_code=0, seconds=0.1, stdout=said),
+        Told(at=1.0, sentence="it was started with --password hunter2"),
+    ]  # fmt: skip
+    for event in events:
+        body = rows.encode(event)
+        assert b"hunter2" in msgspec.json.encode(event)
+        assert b"hunter2" not in body
+        assert type(rows.decode(body)) is type(event)
 
 
 PLAIN = [
