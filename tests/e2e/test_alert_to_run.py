@@ -1,0 +1,108 @@
+"""An agent loses events; Prometheus and Alertmanager tell ``runbook serve``; the runbook does the rest.
+
+Four ways: by the policy alone, approved, denied, expired. Nobody types anything but the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.alerting import AlertPath, first, matches, missing
+from tests.serving import open_directory
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(bool(missing()), reason=f"not unpacked (tools/setup.sh tests): {missing()}"),
+]
+
+AUTO = {"risk": {"low": "auto", "medium": "ask"}}
+ASK = {"risk": {"low": "ask", "medium": "ask"}}
+
+Begun = Callable[..., AlertPath]
+
+
+@pytest.fixture
+def begun() -> Iterator[Begun]:
+    """Start all of it under a policy."""
+    with ExitStack() as stack:
+        home = stack.enter_context(open_directory())
+        yield lambda policy, **settings: stack.enter_context(AlertPath(home, policy, settings))
+
+
+def outcome(events: list[dict[str, Any]]) -> str:
+    return next(str(event["outcome"]) for event in reversed(events) if event["kind"] == "ended")
+
+
+def ruled(events: list[dict[str, Any]]) -> list[str]:
+    return [str(event["answer"]) for event in events if event["kind"] == "ruled"]
+
+
+def mended(path: AlertPath, run: str) -> list[dict[str, Any]]:
+    """The run's events at its end; the trouble is over, and the news of it has come."""
+    path.comes_to(run, "ended")
+    events = path.hears(run, "alerted", did="resolved")
+    assert outcome(events) == "fixed"
+    goals = [event for event in events if event["kind"] == "goal-measured"]
+    assert goals[-1]["values"]["flow.dropped_per_s"] == 0
+    assert any(matches(event, "settled", {"state": "kept"}) for event in events)
+    resolved, changed = first(events, "alerted", did="resolved"), first(events, "applied")
+    assert resolved is not None
+    assert changed is not None
+    assert resolved > changed
+    return events
+
+
+def test_by_the_policy_alone(begun: Begun):
+    """Alert, webhook, run, change, no more drops, resolved: nobody was there."""
+    path = begun(AUTO)
+    row = path.alert()
+    events = mended(path, row.run)
+    assert not any(event["kind"] == "requested" for event in events)
+    report = path.serving.command("report", row.run, "--format", "md").stdout
+    assert "resolved" in report
+
+
+def test_by_a_yes_of_a_person(begun: Begun):
+    """It waits with its plan; a yes carries out that plan and no other."""
+    path = begun(ASK)
+    row = path.alert()
+    waiting = path.comes_to(row.run, "waiting")
+    assert not any(event["kind"] == "intended" for event in waiting)
+    done = path.serving.command("approve", row.run, "--comment", "seen")
+    assert done.returncode == 0, done.stderr
+    events = mended(path, row.run)
+    assert any(matches(event, "ruled", {"answer": "approved", "comment": "seen"}) for event in events)
+
+
+def test_a_no_changes_nothing(begun: Begun):
+    """The run ends, with who said no and why; the agent's settings are as before."""
+    path = begun(ASK)
+    row = path.alert()
+    before = Path(path.agent.config_file).read_bytes()
+    path.comes_to(row.run, "waiting")
+    done = path.serving.command("deny", row.run, "--comment", "not tonight")
+    assert done.returncode in {0, 1, 3}, done.stderr
+    events = path.comes_to(row.run, "ended")
+    assert ruled(events) == ["denied"], [event["kind"] for event in events]
+    assert not any(event["kind"] == "intended" for event in events)
+    assert Path(path.agent.config_file).read_bytes() == before
+
+
+def test_no_answer_in_time_is_a_no(begun: Begun):
+    """Nobody comes: the run ends as refused by itself, and a late yes changes nothing."""
+    path = begun({**ASK, "approval": {"expires": "3s"}})
+    row = path.alert()
+    before = Path(path.agent.config_file).read_bytes()
+    path.comes_to(row.run, "waiting")
+    events = path.comes_to(row.run, "ended", within=60)
+    assert outcome(events) == "refused"
+    assert ruled(events) == ["expired"], [event["kind"] for event in events]
+    assert path.serving.command("approve", row.run).returncode != 0
+    assert Path(path.agent.config_file).read_bytes() == before
