@@ -69,7 +69,8 @@ def _line(entry: Entry) -> str:
     if entry.what in _HEADS:
         said = f"{entry.at}  {entry.what} {entry.run}: {entry.subject} on {entry.detail}{by}"
     else:
-        said = f"{indent}{entry.at}  {entry.what:<9} {entry.subject}  {entry.detail}  [{entry.state}{because}]{by}"
+        what = f"{entry.what:<9} {entry.subject}  {entry.detail}"
+        said = f"{indent}{entry.at}  {what}  [{entry.state}{because}]{by}"
     more = [
         entry.what == "change" and entry.leave != entry.by and f"by leave of {entry.leave}",
         entry.verified and f"verified: {entry.verified}",

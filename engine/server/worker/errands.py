@@ -8,6 +8,7 @@ Not here: runs (``carry``), who may ask (``answering``).
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from engine import catalog
 from engine.agents import targets as finding
 from engine.audit import Entry, entries
 from engine.errors import RunbookError
-from engine.journal import Journal
+from engine.journal import Journal, retention
 from engine.language import loader
 from engine.launch import Wish, needs_target, tools
 from engine.record import Settled
@@ -40,6 +41,9 @@ from engine.server.worker.order import Order
 from engine.server.worker.refusals import told
 from engine.text import several
 from engine.values import Target
+
+#: So many old runs lose their details in one errand, at some 50 ms each.
+RUNS_AT_ONCE = 500
 
 
 def run(order: Order) -> Answer:
@@ -79,6 +83,14 @@ def _keep(order: Order) -> Answer:
         settled = leases.make_lasting(order.run, everything, order.attempt)
         lines = leases.lines_of(order.run, settled, everything)
     return _done(settled, "it was no lease any more", lines)
+
+
+def _prune(order: Order) -> Answer:
+    with Journal.open(Path(order.state)) as journal:
+        done = retention.prune(
+            journal, keep_s=order.seconds, now=time.time(), by=order.by, at_most=RUNS_AT_ONCE
+        )
+    return Done(sentence=f"the details of {several(done.runs, 'old run')} were dropped" if done.runs else "")
 
 
 def _done(settled: Sequence[Settled], nothing: str, details: str = "") -> Answer:
@@ -166,6 +178,7 @@ _ERRANDS = {
     "extend": _extend,
     "end": _end,
     "keep": _keep,
+    "prune": _prune,
     "audit": _audit,
     "targets": _targets,
     "leases": _leases,

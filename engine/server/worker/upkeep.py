@@ -13,10 +13,12 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
+import msgspec
+
 from engine.errors import Refused
 from engine.journal import locks
 from engine.server.log import Log
-from engine.server.messages import LeaseRow, Leases, No
+from engine.server.messages import Done, LeaseRow, Leases, No
 from engine.server.settings import seconds
 from engine.server.worker import notices, outbox
 from engine.server.worker.keeper import Keeper
@@ -28,6 +30,8 @@ from engine.server.worker.queue import Queue
 
 #: How often leases are looked at, and old rows, in seconds; how long ending a lease may take.
 LOOK_S, PRUNE_S, UNDO_S = 2.0, 60.0, 300.0
+#: How often details of old runs go, in seconds.
+RUNS_S = 3600.0
 #: After a lease could not be ended because its run is being worked on.
 AGAIN_S = 15.0
 
@@ -42,6 +46,7 @@ class Upkeep:
         self._watching: locks.Lock | None = None
         self._not_before = 0.0
         self._pruned_at = 0.0
+        self._runs_pruned_at = float("-inf")
 
     async def run(self) -> None:
         """Look after all of it, again and again."""
@@ -119,6 +124,13 @@ class Upkeep:
         while await self._keeper.desk.do(lambda queue: queue.prune(before)):
             await asyncio.sleep(0.05)
         await self._keeper.desk.do(lambda queue: self._forget(queue, before, now))
+        kept = seconds(runs.runs_kept)
+        if kept and time.monotonic() - self._runs_pruned_at >= RUNS_S:
+            self._runs_pruned_at = time.monotonic()
+            order = msgspec.structs.replace(self._order("prune"), by="runbook serve", seconds=kept)
+            answer = await ask_child(self._keeper, order, self._log, UNDO_S)
+            if isinstance(answer, Done) and answer.sentence:
+                self._log.info("old runs", did=answer.sentence)
 
     def _forget(self, queue: Queue, before: float, now: float) -> None:
         with queue.transaction():
