@@ -111,19 +111,19 @@ class Books:
 def standing(run: str, journal: Journal, now: float) -> Standing:
     """How a run stands, by its rows and locks."""
     directory = journal.directory
-    held = locks.run_is_held(directory, run) or locks.run_is_held(directory, f"job-{run}")
+    if locks.run_is_held(directory, run) or locks.run_is_held(directory, f"job-{run}"):
+        return Standing(held=True)  # whoever works on it says how it ends
     found = _run(run, journal)
     if found is None:
-        return Standing(held=held)
+        return Standing()
     due = waiting.due(found) if found.head.outcome == "waiting" else None
-    if due is not None and due <= now and not held:
+    if due is not None and due <= now:
         with suppress(Refused):  # somebody is at it: it is looked at again
             if approval.expire(run, journal, now) is not None:
                 found = journal.run(run)
     head = found.head
     return Standing(
         begun=True,
-        held=held,
         outcome=head.outcome or "",
         ended_at=head.ended_at,
         due=due,

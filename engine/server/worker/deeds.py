@@ -11,10 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from engine.errors import Refused, RunbookError, UnknownName, UsageError
 from engine.language import inputs, loader
+from engine.language.model import Runbook
 from engine.record import Barred
 from engine.redaction import HERE
 from engine.running import answering, approval
@@ -84,10 +86,7 @@ class Deeds:
     # ── runs ────────────────────────────────────────────────────────────────────
 
     async def _start(self, asked: messages.StartRun, who: Session) -> Answer:
-        path = loader.available().get(asked.runbook)
-        if path is None:
-            raise UnknownName("runbook", asked.runbook, loader.available())
-        runbook = loader.load(path).document
+        path, runbook = await self._reads.do(lambda _: _load(asked.runbook))
         secret = sorted(
             name
             for name, value in asked.inputs.items()
@@ -203,3 +202,11 @@ class Deeds:
         if done == "given up":
             self._log.error("a notice was given up", notice=asked.notice, because=asked.problem)
         return Done(sentence=done)
+
+
+def _load(name: str) -> tuple[Path, Runbook]:
+    """A runbook of this host by its name, never by a path. Raises ``RunbookError``."""
+    known = loader.available()
+    if name not in known:
+        raise UnknownName("runbook", name, known)
+    return known[name], loader.load(known[name]).document

@@ -194,6 +194,8 @@ class Keeper:
         if "." not in row.run and row.kind in {"begun", "ended", "resumed"}:
             self.hub.tell_state(row.run, state)
             self._untold = self._untold or row.kind == "begun"
+        if state == "waiting" and outermost not in self.jobs:
+            await self._adopt(outermost)
         if row.kind in {"ended", *ANSWERED}:
             await self._settle(outermost)
 
@@ -374,20 +376,24 @@ class Keeper:
 
     async def go_on(self, run: str, by: str) -> None:
         """A run was answered: whoever began it, it is taken up."""
-        job = self.jobs.get(run) or await self.desk.do(lambda queue: queue.job(run))
-        if job is not None and job.state != "ended":
-            await self._settle(job.id)
-            self._wake.set()
-            return
-        head = (await self.books.do(lambda journal: journal.run(run))).head
-        taken = Job(
-            id=run, runbook=head.runbook, target=head.target, alert=head.alert, by=by,
-            dry_run=head.dry_run, doing="resume", queued_at=time.time(),
+        if run not in self.jobs:
+            await self._adopt(run)
+        await self._settle(run)
+        self._log.info("run answered", run=run, user=by)
+        self._wake.set()
+
+    async def _adopt(self, run: str) -> None:
+        """A run that a command has begun waits: from now on it is kept like the others."""
+        head = await self.books.do(lambda journal: journal.head(run))
+        job = Job(
+            id=run, runbook=head.runbook, target=head.target, alert=head.alert, by=head.by,
+            dry_run=head.dry_run, doing="resume", state="waiting", queued_at=head.started_at,
         )  # fmt: skip
-        if job is None:
-            await self.add(taken)
+        if await self.desk.do(lambda queue: queue.job(run)) is None:
+            await self.desk.do(lambda queue: queue.add_job(job))
         else:
-            await self._change(taken, job)
+            await self.desk.do(lambda queue: queue.change_job(job))
+        self.jobs[run] = job
 
 
 def _mark(queue: Queue, told: Sequence[str]) -> None:

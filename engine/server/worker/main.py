@@ -81,8 +81,9 @@ async def _work(settings: Settings, place: Place) -> None:
     desk = Desk(queue, triggers, settings.runs)
     keeper = Keeper(books, desk, settings, log)
     await keeper.recover()
+    await desk.do(lambda _: triggers.now())  # the first alert shall not wait for it
     who = people.People(settings, place.state, log)
-    upkeep = Upkeep(keeper, who, log)
+    upkeep = Upkeep(keeper, who, triggers, log)
     servers, looking = await _listen(place, keeper, triggers, who, log)
     log.info("worker ready", state=place.state, socket=place.socket, pid=os.getpid())
     working = [asyncio.create_task(keeper.run()), asyncio.create_task(upkeep.run())]

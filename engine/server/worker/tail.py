@@ -19,7 +19,7 @@ from engine.journal.trouble import explained
 #: So many rows are read at once; each may hold a probe's evidence.
 AT_ONCE = 200
 _NEW = (
-    "SELECT e.seq, r.id, CAST(e.body AS BLOB) FROM events e JOIN runs r ON r.number = e.run "
+    "SELECT e.seq, r.id, coalesce(CAST(e.body AS BLOB), x'') FROM events e JOIN runs r ON r.number = e.run "
     "WHERE e.seq > ? ORDER BY e.seq LIMIT ?"
 )
 

@@ -9,13 +9,15 @@ Not here: undoing (``engine.running.leases``), runs (``keeper``).
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 
 import msgspec
 
-from engine.errors import Refused
+from engine.errors import Refused, RunbookError
 from engine.journal import locks
 from engine.server.log import Log
 from engine.server.messages import Done, LeaseRow, Leases, No
@@ -27,6 +29,7 @@ from engine.server.worker.notices import Draft
 from engine.server.worker.order import Order
 from engine.server.worker.people import People
 from engine.server.worker.queue import Queue
+from engine.server.worker.triggers import Triggers
 
 #: How often leases are looked at, and old rows, in seconds; how long ending a lease may take.
 LOOK_S, PRUNE_S, UNDO_S = 2.0, 60.0, 300.0
@@ -39,7 +42,9 @@ AGAIN_S = 15.0
 class Upkeep:
     """Does what has its time, until the keeper stops."""
 
-    def __init__(self, keeper: Keeper, people: People, log: Log) -> None:
+    def __init__(self, keeper: Keeper, people: People, triggers: Triggers, log: Log) -> None:
+        self._triggers = triggers
+        self._told: dict[str, str] = {}
         self._keeper = keeper
         self._people = people
         self._log = log
@@ -53,6 +58,7 @@ class Upkeep:
         while not self._keeper.stopping:
             try:
                 await self._leases()
+                self._runbooks()
                 if time.monotonic() - self._pruned_at >= PRUNE_S:
                     await self._prune()
                     await self._soon()
@@ -60,8 +66,7 @@ class Upkeep:
             except Exception as error:  # noqa: BLE001 - nothing may end it: it is tried again
                 self._log.error("upkeep failed", error=error)
             await self._keeper.pause(LOOK_S)
-        if self._watching is not None:
-            self._watching.release()
+        await self._hand_over()
 
     # ── leases ──────────────────────────────────────────────────────────────────
 
@@ -80,6 +85,32 @@ class Upkeep:
             await self._tell(notices.of_lease_left(one, answer.problem, now) for one in due)
         else:
             self._log.info("leases ended", runs=[one.run for one in due])
+
+    async def _hand_over(self) -> None:
+        """What is temporary still ends in time, though the worker does not run: a process waits for it."""
+        if self._watching is not None:
+            self._watching.release()
+        with suppress(RunbookError, OSError):
+            if await self._keeper.books.do(lambda journal: journal.leases(float("inf"))):
+                state = str(self._keeper.directory.absolute())
+                subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-P",
+                        "-m",
+                        "engine.cli",
+                        "undo",
+                        "--leases",
+                        "--wait",
+                        "--state",
+                        state,
+                    ],
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
 
     def _stand_in(self) -> None:
         """Hold the place of the process that ends leases where nobody else does: none has to stay for it."""
@@ -114,6 +145,14 @@ class Upkeep:
 
     def _order(self, doing: str) -> Order:
         return Order(doing=doing, state=str(self._keeper.directory.absolute()), by="its lease")
+
+    def _runbooks(self) -> None:
+        """Tell of runbooks that start nothing because they are wrong, or not to be trusted; once each."""
+        problems = dict(self._triggers.problems)
+        for path, problem in problems.items():
+            if self._told.get(path) != problem:
+                self._log.warning("a runbook starts nothing", file=path, problem=problem)
+        self._told = problems
 
     # ── old rows ────────────────────────────────────────────────────────────────
 
