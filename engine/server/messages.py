@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from engine.audit import Entry
+from engine.auditing.entry import Entry
 from engine.record import Outcome, RunHead
 from engine.server.alerts.alert import Alert
 from engine.values import Decision

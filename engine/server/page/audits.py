@@ -12,7 +12,8 @@ from itertools import groupby
 
 from starlette.responses import Response
 
-from engine import audit
+from engine.auditing import forms
+from engine.auditing.entry import Entry
 from engine.errors import UsageError
 from engine.server import messages as m
 from engine.server.page import looks
@@ -62,7 +63,7 @@ async def download(visit: Visit) -> Response:
             f"that is more than {A_FILE:,} rows, so no file was made: it would not be whole",
             fix="choose a shorter time, or: runbook audit --format csv",
         )
-    made = _html if form == "html" else audit.render
+    made = _html if form == "html" else forms.render
     body = await asyncio.to_thread(made, found.rows, form)
     day = time.strftime("%Y-%m-%d", time.gmtime())
     headers = {
@@ -73,7 +74,7 @@ async def download(visit: Visit) -> Response:
     return Response(body, headers=headers, media_type=_TYPES[form])
 
 
-def _html(rows: tuple[audit.Entry, ...], _form: str) -> str:
+def _html(rows: tuple[Entry, ...], _form: str) -> str:
     return looks.render("audit-file.html.j2", rows=rows)
 
 
