@@ -188,7 +188,7 @@ def _was_made(one: Attempt, scene: Scene, run: Run) -> bool:
     made = made_of(one, run, scene.tools)
     problem = ""
     try:
-        state = made.remediation.state(one.change, scene.case().target, one.captured)
+        state = made.remediation.state(made.change, scene.case().target, made.captured)
     except Exception as error:  # noqa: BLE001 - a stranger's part
         state, problem = "other", f" ({type(error).__name__}: {error})"
     if state == "after":

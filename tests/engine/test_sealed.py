@@ -47,6 +47,11 @@ class Careful(FakeRemediation):
     def capture(self, change: Change, target: Target) -> dict[str, Setting]:
         return {**super().capture(change, target), "text": LINE, "lines": ["--password", SECRET]}
 
+    def state(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> Any:
+        if captured["text"] != LINE:
+            return "other"
+        return super().state(change, target, captured)
+
     def undo(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> str | None:
         self.of.settings["text"] = captured["text"]
         self.of.settings["lines"] = captured["lines"]
@@ -91,6 +96,29 @@ def test_a_lease_ends_exactly_too(tmp_path: Path) -> None:
     leases.end_leases(tools(tmp_path, lab, clock=FakeClock(START + 7200)))
     assert lab.settings["text"] == LINE
     assert holders(tmp_path) == []
+
+
+class Crash(BaseException):
+    """Stands for a process that ends between two lines."""
+
+
+def test_a_run_that_broke_off_is_resumed_with_all_that_it_captured(tmp_path: Path) -> None:
+    """What it had written is looked at, adopted and kept by a later process."""
+    lab = agent()
+    everything = tools(tmp_path, lab)
+    hand = everything.parts.remediation("ring")
+
+    def die(*_: object) -> None:
+        lab.settings["ring"] = 4
+        raise Crash
+
+    hand.apply = hand.undo = hand.state = die  # type: ignore[method-assign,assignment]
+    document = loader.parse(TEXT.encode(), Path("events-lost.yaml")).document
+    with everything.journal, pytest.raises(Crash):
+        run(Order(runbook=document, text=TEXT, target=lab.target), everything)
+
+    done = resume.resume("last", tools(tmp_path, lab))
+    assert [one.state for one in of_type(done, Settled)] == ["kept"]
 
 
 def test_no_report_holds_the_secret_while_the_change_stands(tmp_path: Path) -> None:
