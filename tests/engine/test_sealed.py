@@ -22,8 +22,9 @@ from engine.running.discreet import Discreet
 from engine.running.runner import Order, run
 from engine.running.scene import Silent, Tools
 from engine.testing import START, FakeClock, FakeDiagnosis, FakeRemediation, FakeTarget, fake_tools
-from engine.values import Change, Setting, Target
+from engine.values import Case, Change, Plan, Reload, Setting, Target
 from tests.engine.rehearsed import VERDICT, agent, flow, of_type, poll
+from tests.engine.test_approval import Desk
 
 SECRET = "hunter2-of-the-agent"
 LINE = f"postgres://agent:{SECRET}@db:5432/events"
@@ -225,3 +226,37 @@ def test_a_run_whose_runbook_held_a_secret_goes_on_from_its_file(tmp_path: Path)
     place.write_text(WITH_SECRET + "# edited\n")
     with pytest.raises(UsageError, match="held a secret"):
         loader.recorded(head)
+
+
+class Rotated(FakeRemediation):
+    """Its change says how the agent is reloaded, with a password in the command."""
+
+    def __init__(self, of: FakeTarget, password: str = SECRET) -> None:
+        super().__init__(of, "ring", 4)
+        self.password = password
+        self.made: list[Change] = []
+
+    def plan(self, case: Case) -> Plan:
+        plan = super().plan(case)
+        reload = Reload(by="command", argv=("reload-agent", "--password", self.password))
+        changes = [
+            msgspec.structs.replace(one, knob=msgspec.structs.replace(one.knob, reload=reload))
+            for one in plan.changes
+        ]
+        return msgspec.structs.replace(plan, changes=tuple(changes))
+
+    def apply(self, change: Change, target: Target, captured: Mapping[str, Setting]) -> None:
+        self.made.append(change)
+        super().apply(change, target, captured)
+
+
+def test_an_approved_change_is_made_with_the_secret_that_its_record_lacks(tmp_path: Path) -> None:
+    """The yes is to the plan as it was shown; what is carried out is that plan, whole."""
+    desk = Desk(tmp_path)
+    hand = Rotated(desk.lab)
+    desk.hands = [hand, poll(desk.lab)]
+    assert desk.begin().head.outcome == "waiting"
+    assert holders(tmp_path) == []
+    desk.rule()
+    assert desk.resume().head.outcome == "fixed"
+    assert [one.knob.reload.argv[-1] for one in hand.made] == [SECRET]
