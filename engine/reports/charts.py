@@ -1,7 +1,8 @@
 """Small charts over the whole run: what was sampled, with the moment of each change marked.
 
-One promise: a chart shows samples and nothing else. Time in which nobody looked stays empty,
-and thinning keeps the lowest and the highest sample of every stretch, so that no spike is lost.
+One promise: a chart shows samples and nothing else. Time in which nobody looked stays empty (that in
+which the run waited for somebody is left out, and marked), and thinning keeps the lowest and the highest
+sample of every stretch, so that no spike is lost.
 
 Drawn by pygal as SVG. Its own style sheet, script and comments are taken out: the report's
 style sheet colours it (light, dark, print), and a report must work without scripts.
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as Xml  # nosec: writes SVG, parses nothing
 
 from engine import text
+from engine.reports.axis import Axis
 from engine.values import Evidence, Series
 
 if TYPE_CHECKING:
@@ -80,13 +82,13 @@ FRAMES = (
 )
 
 
-def draw(evidence: Sequence[Evidence], attempts: Sequence[Attempt], start: float, end: float) -> list[Chart]:
-    """All charts of a run, the ones people look at first in front. ``start``, ``end``: epoch seconds."""
+def draw(evidence: Sequence[Evidence], attempts: Sequence[Attempt], axis: Axis) -> list[Chart]:
+    """All charts of a run, the ones people look at first in front."""
     windows = _windows(evidence)
-    marks = [(str(a.number), a.applied.at - start) for a in attempts if a.applied is not None]
+    marks = [(str(a.number), axis.along(a.applied.at)) for a in attempts if a.applied is not None]
     frames = [*FRAMES, *_others(windows)]
     known = [frame for frame in frames if any(curve.source in windows for curve in frame.curves)]
-    charts = [_chart(frame, windows, marks, start, end) for frame in known]
+    charts = [_chart(frame, windows, marks, axis) for frame in known]
     ends = [_ends(frame, windows, evidence) for frame in known]
     return [
         chart._replace(first=text.measure(first, frame.unit), last=text.measure(last, frame.unit))
@@ -115,24 +117,26 @@ def _others(windows: dict[str, list[Series]]) -> list[Frame]:
 
 
 def _chart(
-    frame: Frame, windows: dict[str, list[Series]], marks: list[tuple[str, float]], start: float, end: float
+    frame: Frame, windows: dict[str, list[Series]], marks: list[tuple[str, float]], axis: Axis
 ) -> Chart:
     """Draw one frame."""
     from pygal import XY  # noqa: PLC0415 - 49 ms and only reports with charts need it
     from pygal.style import Style  # noqa: PLC0415
 
-    length = max(end - start, 1.0)
+    length = axis.length
     curves = tuple(curve for curve in frame.curves if curve.source in windows)
-    drawn = [(c.style, thin(series, start, length)) for c in curves for series in windows[c.source]]
+    drawn = [(c.style, thin(series, axis)) for c in curves for series in windows[c.source]]
     pieces = [(f"{name} {kind}", piece) for kind in ("area", "line") for name, piece in drawn]
     top = frame.top or _nice(max(value for _, piece in drawn for _, value in piece), frame.unit)
     pieces += [("mark", [(at, 0.0), (at, top)]) for _, at in marks]
+    pieces += [("pause", [(at, 0.0), (at, top)]) for at in (axis.along(one.at) for one in axis.pauses)]
     style = Style(font_family="inherit", label_font_size=_FONT, colors=("#000",) * len(pieces))
     chart = XY(
         css=[], js=[], style=style, width=WIDTH, height=HEIGHT, margin=2, margin_right=10, margin_top=14,
         spacing=4, no_prefix=True, disable_xml_declaration=True, show_legend=False, show_dots=False,
         truncate_label=-1, range=(0, top), xrange=(0, length), y_labels=[0, top / 2, top],
-        x_labels=ticks(length), value_formatter=_axis(frame.unit), x_value_formatter=_clock,
+        x_labels=ticks(length), value_formatter=_axis(frame.unit),
+        x_value_formatter=lambda along: _clock(axis.told(along)),
     )  # fmt: skip
     for name, piece in pieces:
         chart.add(name, piece, fill=name.endswith(" area"))
@@ -142,11 +146,11 @@ def _chart(
     return Chart(frame.title, Xml.tostring(tree, encoding="unicode"), curves)
 
 
-def thin(series: Series, start: float, length: float) -> list[Sample]:
+def thin(series: Series, axis: Axis) -> list[Sample]:
     """At most as many samples as can be seen: of each stretch the lowest and the highest, in order."""
-    samples = [(at - start, value) for at, value in zip(series.times, series.values, strict=True)]
+    samples = [(axis.along(at), value) for at, value in zip(series.times, series.values, strict=True)]
     seen_s = max(series.times[-1] - series.times[0], 1e-9)
-    stretches = max(8, int(_POINTS / 2 * seen_s / length))
+    stretches = max(8, int(_POINTS / 2 * seen_s / axis.length))
     if len(samples) <= stretches * 2:
         return samples
     size = -(-len(samples) // stretches)

@@ -19,6 +19,7 @@ from engine import record, text
 from engine.errors import RunbookError
 from engine.evidence import unknown
 from engine.reports import approvals, charts, flame, folded, timeline
+from engine.reports.axis import Axis, pauses
 from engine.reports.story import Story, tell
 from engine.values import Scalar
 
@@ -39,6 +40,7 @@ TONES = {
 def render(run: record.Run) -> str:
     """The whole file as text. Cost: about 0.2 s, 15 MB with the libraries it loads."""
     story = tell(run)
+    axis = Axis(run.head.started_at, story.ended_at, pauses(run))
     return (
         environment()
         .get_template("report.html.j2")
@@ -46,13 +48,14 @@ def render(run: record.Run) -> str:
             story=story,
             run=run,
             head=run.head,
-            charts=charts.draw(story.evidence, story.attempts, run.head.started_at, story.ended_at),
+            charts=charts.draw(story.evidence, story.attempts, axis),
+            waited=bool(axis.pauses),
             flames=flame.draw(story.evidence),
             lines=[
                 (event, told) for event in timeline.events(run) if (told := timeline.line(event)) is not None
             ],
             goal=_goal(story),
-            inputs=_inputs(run.head),
+            inputs=inputs_of(run.head),
         )
     )
 
@@ -76,7 +79,7 @@ def _sum(values: list[Scalar]) -> Scalar:
     return sum(numbers) if len(values) > 1 and numbers else values[0]
 
 
-def _inputs(head: record.RunHead) -> dict[str, str]:
+def inputs_of(head: record.RunHead) -> dict[str, str]:
     """The inputs with the units that the runbook's own text gives them, where it can be read back."""
     from engine.language import loader  # noqa: PLC0415 - only for a whole report
 

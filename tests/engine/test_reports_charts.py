@@ -2,13 +2,14 @@
 
 from engine import record, text
 from engine.reports import charts, story
+from engine.reports.axis import Axis, Pause, pauses
 from engine.values import Series
 from tests.samples import runs
 
 
 def drawn(run):
     told = story.tell(run)
-    return charts.draw(told.evidence, told.attempts, run.head.started_at, told.ended_at)
+    return charts.draw(told.evidence, told.attempts, Axis(run.head.started_at, told.ended_at, pauses(run)))
 
 
 def test_thinning_keeps_the_lowest_and_the_highest_sample():
@@ -16,7 +17,7 @@ def test_thinning_keeps_the_lowest_and_the_highest_sample():
     values = [0.5] * 10_000
     values[7_777], values[1_234] = 1.0, 0.0
     series = Series(label="fill", times=tuple(i / 1000 for i in range(10_000)), values=tuple(values))
-    thinned = charts.thin(series, 0.0, 10.0)
+    thinned = charts.thin(series, Axis(0.0, 10.0))
     assert len(thinned) < 900
     assert (7.777, 1.0) in thinned
     assert (1.234, 0.0) in thinned
@@ -63,3 +64,19 @@ def test_ticks_are_round_and_few():
     """An axis of an hour is not labelled every ten seconds."""
     assert charts.ticks(66.4) == [0, 10, 20, 30, 40, 50, 60]
     assert len(charts.ticks(3700)) <= 8
+
+
+def test_time_in_which_the_run_waited_is_left_out_and_told():
+    """An hour's wait for a yes would leave two slivers; the clock along the axis stays true."""
+    axis = Axis(1000.0, 1000.0 + 20 + 3600 + 40, (Pause(1020.0, 3600.0),))
+    assert axis.length == 60
+    assert [axis.along(at) for at in (1010.0, 1020.0, 2000.0, 4620.0, 4630.0)] == [10, 20, 20, 20, 30]
+    assert [axis.told(along) for along in (10, 20, 30)] == [10, 20, 3630]
+
+
+def test_a_pause_is_what_lies_before_a_run_was_taken_up_again():
+    """From what it did last; a moment's pause is drawn as it was."""
+    ended = record.Ended(at=100.0, outcome="waiting", sentence="")
+    short = record.Resumed(at=101.0, by="", doing="resume")
+    later = record.Resumed(at=500.0, by="", doing="resume")
+    assert pauses(record.Run(head=runs.head(), events=(ended, short, later))) == (Pause(101.0, 399.0),)

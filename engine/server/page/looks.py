@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from engine import text, units
 from engine.evidence import unknown
 from engine.record import Answerable
-from engine.reports import timeline
+from engine.reports import approvals, timeline
 from engine.reports.html import TONES
 from engine.server.page import assets
 from engine.values import Setting
@@ -101,6 +101,8 @@ def environment() -> Environment:
     made.globals |= {"static": assets.url, "now": time.time}
     made.filters |= {
         "ago": ago,
+        "answers": lambda proposal: list(approvals.told(proposal)),
+        "resolved": approvals.resolved,
         "comparison": timeline.comparison,
         "headline": timeline.headline,
         "iso": text.moment,

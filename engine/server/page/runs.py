@@ -16,6 +16,8 @@ from engine import reports
 from engine.errors import UsageError
 from engine.record import Run
 from engine.reports import charts, flame, folded
+from engine.reports.axis import Axis, pauses
+from engine.reports.html import inputs_of
 from engine.reports.story import Story
 from engine.server import messages as m
 from engine.server.page import series, told
@@ -98,6 +100,8 @@ def _facts(found: m.RunFound, *, drawn: bool) -> dict[str, object]:
         "state": found.state,
         "word": found.state if found.state in {*_OPEN, "waiting"} else story.outcome,
         "going": going,
+        "inputs": inputs_of(found.head),
+        "pauses": pauses(story.run),
         "pending": told.waits_with(story.run) if found.state == "waiting" else None,
         "step": told.step_now(story.run) if going else None,
         "goal": told.goal(story),
@@ -131,7 +135,8 @@ class _Drawing:
 @lru_cache(maxsize=32)
 def _drawn(drawing: _Drawing) -> tuple[charts.Chart, ...]:
     story = drawing.story
-    return tuple(charts.draw(story.evidence, story.attempts, story.run.head.started_at, story.ended_at))
+    axis = Axis(story.run.head.started_at, story.ended_at, pauses(story.run))
+    return tuple(charts.draw(story.evidence, story.attempts, axis))
 
 
 async def show_series(visit: Visit) -> Response:
@@ -140,8 +145,8 @@ async def show_series(visit: Visit) -> Response:
 
     def made() -> bytes:
         story = told.story_of(found)
-        length = max(story.ended_at, time.time() if found.state in _OPEN else 0.0) - found.head.started_at
-        return msgspec.json.encode(series.document(story, length))
+        end = time.time() if found.state in _OPEN else story.ended_at
+        return msgspec.json.encode(series.document(story, end))
 
     return Response(await asyncio.to_thread(made), headers=HEADERS, media_type="application/json")
 

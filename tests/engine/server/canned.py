@@ -596,13 +596,14 @@ class Canned:
         kept = run.events[:-1]  # the end of the waiting run is behind it
         head = msgspec.structs.replace(run.head, outcome=None, sentence="", ended_at=None)
         self.add(record.Run(head=head, events=(*kept, ruled), state="running"), "running")
+        taken_up = record.Resumed(at=time.time(), by=user, doing="resume")
         whole = moved(samples.burst_run(), time.time() - 33.0).events
         cut = next(i for i, one in enumerate(whole) if isinstance(one, record.Intended) and one.attempt == 2)
         if request.answer == "denied":
             end = record.Ended(at=time.time(), outcome="refused", sentence=f"Refused: {user} said no.")
-            self.play(request.run, (end,))
+            self.play(request.run, (taken_up, end))
         else:
-            self.play(request.run, whole[cut:])
+            self.play(request.run, (taken_up, *whole[cut:]))
         return m.Done(
             sentence="Approved; the run goes on."
             if request.answer == "approved"

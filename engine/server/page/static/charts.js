@@ -48,7 +48,8 @@ export class Charts {
     this.start = Number(document.getElementById("run").dataset.start);
     this.frames = [];
     this.marks = [];
-    this.live = new Map(); // "label\0unit" → [[seconds, value], …]
+    this.pauses = []; // stretches in which the run waited: left out, as in engine/reports/axis.py
+    this.live = new Map(); // "label\0unit" → [[epoch seconds, value], …]
     this.drawn = new Map(); // title → figure
     this.stale = true;
     this.load();
@@ -69,18 +70,24 @@ export class Charts {
 
   number({ label, value, unit, at }) {
     const key = `${label}\0${unit}`, kept = this.live.get(key) ?? [];
-    kept.push([at - this.start, value]);
+    kept.push([at, value]);
     if (kept.length > KEEP) kept.splice(0, kept.length - KEEP);
     this.live.set(key, kept);
     if (!this.soon) this.soon = requestAnimationFrame(() => { this.soon = 0; this.draw(); });
   }
 
+  // Where a moment (epoch) is drawn: seconds along the axis.
+  along(at) {
+    return at - this.start - this.pauses.reduce((sum, one) => sum + Math.min(Math.max(at - one.from, 0), one.seconds), 0);
+  }
+
   // Recorded frames, each with the live numbers that go on where its records end; then the rest.
   all() {
-    const rest = new Map(this.live);
+    const live = new Map([...this.live].map(([key, samples]) => [key, samples.map(([at, value]) => [this.along(at), value])]));
+    const rest = new Map(live);
     const frames = this.frames.map((frame) => {
       const curves = frame.curves.map((curve) => ({ ...curve, windows: [...curve.windows] }));
-      for (const [key, samples] of this.live) {
+      for (const [key, samples] of live) {
         const [label, unit] = key.split("\0");
         if (!frame.live || unit !== frame.unit || !label.endsWith(frame.live)) continue;
         rest.delete(key);
@@ -101,7 +108,7 @@ export class Charts {
     if (document.hidden) return;
     const frames = this.all();
     this.section.hidden = !frames.length;
-    const length = Math.max(10, Date.now() / 1000 - this.start);
+    const length = Math.max(10, this.along(Date.now() / 1000));
     for (const frame of frames) {
       let figure = this.drawn.get(frame.title);
       if (!figure) {
@@ -109,7 +116,7 @@ export class Charts {
         this.drawn.set(frame.title, figure);
         this.place.append(figure);
       }
-      figure.replaceChildren(caption(frame), picture(frame, this.marks, length));
+      figure.replaceChildren(caption(frame), picture(frame, this, length));
     }
     for (const [title, figure] of this.drawn) if (!frames.some((one) => one.title === title)) { figure.remove(); this.drawn.delete(title); }
   }
@@ -128,7 +135,7 @@ function caption(frame) {
   return node;
 }
 
-function picture(frame, marks, length) {
+function picture(frame, { marks, pauses }, length) {
   const wide = W - LEFT - RIGHT, high = H - TOP - BOTTOM;
   const highest = Math.max(0, ...frame.curves.flatMap((curve) => curve.windows.flatMap((window) => window.map(([, value]) => value))));
   const top = frame.top ?? nice(highest, frame.unit);
@@ -143,7 +150,8 @@ function picture(frame, marks, length) {
     put(up, "text", { x: LEFT - 5, y: Number(y(value)) + 4 }, frame.unit === "bytes" || frame.unit === "share" ? measure(value, frame.unit) : compact(value));
   }
   const step = STEPS.find((one) => length / one <= 7) ?? length / 6;
-  for (let at = 0; at <= length; at += step) put(along, "text", { x: x(at), y: H - 3 }, clock(at));
+  for (let at = 0; at <= length; at += step) put(along, "text", { x: x(at), y: H - 3 }, clock(at + pauses.reduce((sum, one) => sum + (at > one.at ? one.seconds : 0), 0)));
+  for (const one of pauses) put(put(svg, "g", { class: "series pause" }), "path", { class: "line", d: `M${x(one.at)} ${TOP + high}V${TOP}` });
   for (const curve of frame.curves) for (const window of curve.windows) {
     if (!window.length) continue;
     const points = window.map(([at, value]) => `${x(at)} ${y(value)}`).join("L");
