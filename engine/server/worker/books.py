@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -32,9 +32,6 @@ from engine.server.worker.order import Order
 from engine.server.worker.standing import Standing
 
 T = TypeVar("T")
-
-#: So many alerts that joined a run are told in its journal; the queue knows all.
-JOINED = 20
 
 
 class News(NamedTuple):
@@ -81,7 +78,7 @@ class Books:
 
     async def tell(self, news: Sequence[News]) -> list[str]:
         """Write down what alerts did to runs that are in the journal; gives the ids of those alerts."""
-        return await self.do(lambda journal: [one.id for one in news if _tell(one, journal)])
+        return await self.do(lambda journal: _tell_all(news, journal))
 
     async def withdraw(self, run: str, because: str) -> bool:
         """End the waiting of a run whose alert has resolved; False where it waits for nothing."""
@@ -139,27 +136,33 @@ def _run(run: str, journal: Journal) -> Run | None:
     return None
 
 
-def _tell(news: News, journal: Journal) -> bool:
-    """One alert into its run's journal; False while that run has not begun."""
-    run = _run(news.run, journal)
-    if run is None:
-        return False
-    told = [event for event in run.events if isinstance(event, Alerted)]
-    did = {"started": "asked", "resolved": "resolved"}.get(news.fate, "joined")
-    if any(one.alert == news.id for one in told):
-        return True
-    if did == "joined" and sum(one.did == "joined" for one in told) >= JOINED:
-        return True
-    event = Alerted(
+def _tell_all(news: Sequence[News], journal: Journal) -> list[str]:
+    """Alerts into their runs' journals; those of runs that have not begun are left."""
+    told: list[str] = []
+    for run in dict.fromkeys(one.run for one in news):
+        found = _run(run, journal)
+        if found is None:
+            continue
+        known = {event.alert for event in found.events if isinstance(event, Alerted)}
+        for one in (one for one in news if one.run == run):
+            told.append(one.id)
+            if one.id not in known:
+                journal.continue_(run).record(_alerted(one))
+    return told
+
+
+def _alerted(news: News) -> Alerted:
+    did: Literal["asked", "joined", "resolved"] = "joined"
+    if news.fate != "joined":
+        did = "resolved" if news.fate == "resolved" else "asked"
+    return Alerted(
         at=time.time(),
         alert=news.id,
         name=news.alert.name,
         sender=news.sender,
-        did=did,  # type: ignore[arg-type]
+        did=did,
         summary=news.alert.summary[:500],
     )
-    journal.continue_(news.run).record(event)
-    return True
 
 
 def stop_elsewhere(directory: Path, run: str) -> bool:

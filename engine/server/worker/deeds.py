@@ -70,7 +70,7 @@ class Deeds:
         if isinstance(taken, Busy):
             self._log.warning("alerts not taken", sender=offer.sender, because=taken.because)
         elif any(one.run and one.fate != "duplicate" for one in taken.takings):
-            self.keeper.alerts_came()
+            self.keeper.alerts_came(one.run for one in taken.takings if one.fate == "resolved")
         return taken
 
     async def bar(self, request: messages.Request, who: Session, because: str) -> None:
@@ -195,7 +195,7 @@ class Deeds:
     # ── notices ─────────────────────────────────────────────────────────────────
 
     async def _notices(self, asked: messages.GetNotices, _: Session) -> Answer:
-        return messages.Notices(rows=await self.keeper.hand_out(asked, self._links))
+        return messages.Notices(rows=await self.keeper.herald.hand_out(asked, self._links))
 
     async def _notice_told(self, asked: messages.NoticeTold, _: Session) -> Answer:
         done = await self.keeper.desk.do(lambda queue: outbox.settle(queue.db, asked, time.time()))

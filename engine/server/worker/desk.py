@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 #: So many alerts share a commit at most, so that reads of the queue come in between.
 AT_ONCE = 1000
+#: So many alerts that joined a run, or have resolved, are told in its journal; the queue knows all.
+TOLD, RUNS_COUNTED = 20, 1000
 _FULL = "the queue is full: {queued} runs wait for their turn"
 
 
@@ -51,6 +53,7 @@ class Desk:
         self._runs = runs
         self._thread = ThreadPoolExecutor(1, "queue")
         self._offers: list[tuple[Offer, asyncio.Future[Taken | Busy]]] = []
+        self._told_of: dict[str, dict[str, int]] = {"joined": {}, "resolved": {}}
         self._writing: asyncio.Task[None] | None = None
 
     async def do(self, what: Callable[[Queue], T]) -> T:
@@ -161,4 +164,15 @@ class Desk:
         elif decided.again:
             self.queue.change_alert(taking, decided.trace, now)
         else:
-            self.queue.add_alert(alert, sender, taking, decided.trace, now)
+            told = not taking.run or not self._is_told(taking)
+            self.queue.add_alert(alert, sender, (taking, decided.trace), now, told=told)
+
+    def _is_told(self, taking: Taking) -> bool:
+        """Whether a run's journal tells of an alert: of a storm only the beginning."""
+        if taking.fate not in self._told_of:
+            return True
+        told = self._told_of[taking.fate]
+        told[taking.run] = told.get(taking.run, 0) + 1
+        if len(told) > RUNS_COUNTED:
+            del told[next(iter(told))]
+        return told.get(taking.run, 0) <= TOLD

@@ -12,34 +12,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from engine.errors import Refused, RunbookError
-from engine.journal import Journal
-from engine.server.alerts.alert import Alert
 from engine.server.log import Log
-from engine.server.messages import GetNotices, Happened, Notice, Number
+from engine.server.messages import Happened, Number
 from engine.server.settings import Settings
-from engine.server.worker import counting, notices, outbox, schedule, standing, tables
-from engine.server.worker.books import Books, News
+from engine.server.worker import counting, schedule, standing, tables
+from engine.server.worker.books import Books
 from engine.server.worker.children import Children
 from engine.server.worker.desk import Desk
+from engine.server.worker.herald import ANSWERED, Herald
 from engine.server.worker.hub import Hub
 from engine.server.worker.job import Job
-from engine.server.worker.links import Links
-from engine.server.worker.notices import Draft
 from engine.server.worker.order import BUSY, DONE, Line, Order
-from engine.server.worker.queue import Queue
-from engine.server.worker.tail import AT_ONCE, Row, Tail
+from engine.server.worker.tail import Row, Tail
 
 #: How often the journal is looked at, and alike while somebody follows a run, in seconds.
 LOOK_S, FOLLOWED_S = 1.0, 0.4
-#: Rows that answer what a run waits with.
-ANSWERED = frozenset({"ruled", "answered"})
 #: How long children may take to stop in good order.
 PATIENCE_S = 60.0
 
@@ -57,6 +51,7 @@ class Keeper:
         self.desk = desk
         self.settings = settings
         self._log = log
+        self.herald = Herald(books, desk, settings, log)
         self.hub = Hub()
         self.children = Children(self._heard)
         self.jobs: dict[str, Job] = {}
@@ -67,10 +62,10 @@ class Keeper:
         self._not_before: dict[str, float] = {}
         self._last_start: dict[str, float] = {}
         self._untold = True
+        self._resolved: set[str] = set()
         self._settling = asyncio.Lock()
         self._unwanted: dict[str, str] = {}
         self._tail: Tail | None = None
-        self._noticed = asyncio.Event()
         self._stopped = asyncio.Event()
         desk.taken = self.queued
 
@@ -102,7 +97,7 @@ class Keeper:
         """Begin nothing more, stop the children in good order, wait for them."""
         self.stopping = True
         self._stopped.set()
-        self._noticed.set()
+        self.herald.wake()
         self._wake.set()
         self.children.stop_all()
         if self._carrying:
@@ -117,10 +112,6 @@ class Keeper:
         """Something came."""
         self._wake.set()
 
-    def noticed(self) -> None:
-        """There is something to tell people."""
-        self._noticed.set()
-
     async def pause(self, at_most_s: float) -> None:
         """Wait, or until it stops."""
         with suppress(TimeoutError):
@@ -132,19 +123,23 @@ class Keeper:
         self.jobs = {job.id: job for job in jobs}
         self._last_start = dict(await self.desk.do(lambda queue: queue.rows(tables.LAST_STARTS)))
         await self.books.do(lambda _: None)  # makes the journal where there is none
-        at = await self.desk.do(counting.position)
+        at = await self.herald.begin()
         self._tail = Tail(self.directory, at)
         if at is None:
-            await self.desk.do(counting.advance(self._tail.at))
+            await self.herald.skip_to(self._tail.at)
         for job in jobs:
-            if job.state != "queued":
-                await self._settle(job.id)
+            await self._settle(job.id)
 
     async def _turn(self) -> None:
         await self._read()
         await self._look_after()
         if self._untold:
-            await self._tell_alerts()
+            self._untold = False
+            try:
+                await self.herald.tell_alerts()
+            except BaseException:
+                self._untold = True
+                raise
         await self._schedule()
 
     # ── what the journal tells ──────────────────────────────────────────────────
@@ -153,35 +148,15 @@ class Keeper:
         """All that is new in the journal: counted, shown to followers, and acted on."""
         if self._tail is None or not self._tail.is_new():
             return
-        while True:
-            rows = self._tail.read()
-            if rows:
-                await self._note(rows, self._tail.at)
-            for row in rows:
-                await self._heed(row)
-            if len(rows) < AT_ONCE:
-                return
-
-    async def _note(self, rows: Sequence[Row], at: int) -> None:
-        """Count rows, and keep what people are to be told of them; each row once."""
-        notify = self.settings.notify
-
-        def look(journal: Journal) -> tuple[counting.Counts, list[Draft | None]]:
-            ends = {row.run for row in rows if row.kind == "ended" and "." not in row.run}
-            told = [notices.of_run(journal.run(run)) for run in sorted(ends)] if notify else []
-            return counting.count(rows, journal), told
-
-        counts, drafts = await self.books.do(look)
-        answered = {row.run.partition(".")[0] for row in rows if row.kind in ANSWERED}
-
-        def write(queue: Queue) -> None:
-            for run in answered:
-                outbox.withdraw(queue.db, run, time.time())
-            outbox.add(queue.db, drafts, notify)
-
-        await self.desk.do(counting.advance(at, counts, write))
-        if notify:
-            self.noticed()
+        try:
+            while rows := self._tail.read():
+                await self.herald.note(rows)
+                for row in rows:
+                    await self._heed(row)
+                self._tail.at = rows[-1].seq
+        except BaseException:
+            self._tail.look_again()
+            raise
 
     async def _heed(self, row: Row) -> None:
         """One row: passed on, and what follows from it for the job."""
@@ -201,11 +176,11 @@ class Keeper:
 
     async def _look_after(self) -> None:
         """Runs that nobody of ours carries: carried by a child of an earlier worker, or due."""
-        now = time.time()
+        now, resolved, self._resolved = time.time(), self._resolved, set()
         for job in list(self.jobs.values()):
             adopted = job.state == "running" and job.id not in self._carrying
             due = job.state == "waiting" and job.due is not None and job.due <= now
-            if adopted or due:
+            if adopted or due or (job.state == "waiting" and job.id in resolved):
                 await self._settle(job.id)
 
     async def _settle(self, run: str) -> None:
@@ -246,23 +221,6 @@ class Keeper:
             self._log.info(f"run {after.state}", run=after.id, due=after.due, tries=after.tries)
             self._wake.set()
 
-    # ── alerts that runs are told of ────────────────────────────────────────────
-
-    async def _tell_alerts(self) -> None:
-        """Write into runs' journals which alerts asked for them, joined them, or have resolved."""
-        self._untold, after = False, 0
-        while found := await self.desk.do(lambda queue, after=after: queue.rows(tables.UNTOLD, after, 200)):  # type: ignore[misc]
-            after = found[-1][-1]
-            news = [
-                News(id_, run, fate, msgspec.json.decode(body, type=Alert), sender)
-                for id_, run, fate, body, sender, *_ in found
-            ]
-            told = await self.books.tell(news)
-            await self.desk.do(lambda queue, told=told: _mark(queue, told))  # type: ignore[misc]
-            for run in {one.run for one in news if one.fate == "resolved" and one.id in told}:
-                if (job := self.jobs.get(run)) is not None and job.state == "waiting":
-                    await self._settle(job.id)
-
     # ── carrying ────────────────────────────────────────────────────────────────
 
     async def _schedule(self) -> None:
@@ -271,22 +229,32 @@ class Keeper:
         ready = [
             job
             for job in self.jobs.values()
-            if job.state == "queued" and self._not_before.get(job.id, 0.0) <= now
+            if not self.stopping and job.state == "queued" and self._not_before.get(job.id, 0.0) <= now
         ]
         running = [job for job in self.jobs.values() if job.state == "running"]
         for job in schedule.choose(ready, running, self.settings.runs.at_once, self._last_start):
-            if self.stopping:
-                return
             begun = msgspec.structs.replace(job, state="running", started_at=now)
-            await self._change(begun, job)
+            self.jobs[job.id] = begun
             self._last_start[job.target] = now
-            self._log.info("run begins", run=job.id, runbook=job.runbook, target=job.target, doing=job.doing)
-            task = asyncio.create_task(self._carry(begun))
-            self._carrying[job.id] = task
+            self._carrying[job.id] = asyncio.create_task(self._carry(begun))
 
     async def _carry(self, job: Job) -> None:
         """One child from its start to how the job stands after it."""
-        order = Order(
+        try:
+            await self.desk.do(lambda queue: queue.change_job(job))
+            self._log.info("run begins", run=job.id, runbook=job.runbook, target=job.target, doing=job.doing)
+            code = await self.children.carry(self._order(job))
+            if code not in {DONE, BUSY}:
+                self._log.error("a child ended before its run", run=job.id, code=code)
+        except (OSError, RunbookError) as error:
+            self._log.error("a child could not be started", run=job.id, error=error)
+        finally:
+            self._carrying.pop(job.id, None)
+        with suppress(RunbookError):  # else it stays `running`, and is looked after
+            await self._settle(job.id)
+
+    def _order(self, job: Job) -> Order:
+        return Order(
             run=job.id,
             runbook=job.path or job.runbook,
             target=job.target,
@@ -298,21 +266,6 @@ class Keeper:
             last=job.tries >= standing.TRIES,
             trace_to=self.settings.tracing.endpoint,
         )
-        try:
-            code = await self.children.carry(order)
-            if code not in {DONE, BUSY}:
-                self._log.error("a child ended before its run", run=job.id, code=code)
-        except OSError as error:
-            self._log.error("a child could not be started", run=job.id, error=error)
-        finally:
-            self._carrying.pop(job.id, None)
-        for _ in range(5):
-            try:
-                return await self._settle(job.id)
-            except RunbookError as error:
-                self._log.error("how a run stands could not be written down", run=job.id, error=error)
-                await asyncio.sleep(LOOK_S)
-        return None  # it stays `running`, and is looked after
 
     def _heard(self, run: str, line: Line) -> None:
         """A line from a child."""
@@ -333,9 +286,10 @@ class Keeper:
             self.jobs[job.id] = job
         self._wake.set()
 
-    def alerts_came(self) -> None:
-        """Alerts of runs were written down."""
+    def alerts_came(self, resolved: Iterable[str]) -> None:
+        """Alerts of runs were written down; ``resolved``: of these runs some are over."""
         self._untold = True
+        self._resolved.update(resolved)
         self._wake.set()
 
     async def add(self, job: Job) -> None:
@@ -359,21 +313,6 @@ class Keeper:
         self._unwanted[run] = by
         return self.children.stop(run)
 
-    async def hand_out(self, asked: GetNotices, links: Links) -> tuple[Notice, ...]:
-        """Notices that are to be sent now; when there are none, those that come soon."""
-        ends, notify = time.monotonic() + min(asked.wait_s, 60.0), self.settings.notify
-        limit = max(1, min(asked.limit, 100))
-        while True:
-            self._noticed.clear()
-            found = await self.desk.do(
-                lambda queue: outbox.hand_out(queue.db, notify, links, time.time(), limit)
-            )
-            left = ends - time.monotonic()
-            if found or left <= 0 or self.stopping:
-                return found
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._noticed.wait(), min(left, 15.0))
-
     async def go_on(self, run: str, by: str) -> None:
         """A run was answered: whoever began it, it is taken up."""
         if run not in self.jobs:
@@ -394,9 +333,3 @@ class Keeper:
         else:
             await self.desk.do(lambda queue: queue.change_job(job))
         self.jobs[run] = job
-
-
-def _mark(queue: Queue, told: Sequence[str]) -> None:
-    with queue.transaction():
-        for alert in told:
-            queue.do(tables.TELL, alert)

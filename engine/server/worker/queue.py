@@ -144,16 +144,21 @@ class Queue:
 
     def is_still_firing(self, run: str) -> bool:
         """Whether some alert of a run has not resolved."""
-        row = self._one(tables.STILL_FIRING, run)
-        return bool(row and row[0])
+        return self._one(tables.STILL_FIRING, run) is not None
 
     # ── writing ─────────────────────────────────────────────────────────────────
 
     def add_alert(
-        self, alert: Alert, sender: str, taking: Taking, trace: Sequence[Considered], now: float
+        self,
+        alert: Alert,
+        sender: str,
+        decided: tuple[Taking, Sequence[Considered]],
+        now: float,
+        *,
+        told: bool,
     ) -> None:
-        """Write down an alert and what became of it."""
-        body, told = rows.encode(alert), int(not taking.run)
+        """Write down an alert and what became of it; ``told``: its run need not be told of it."""
+        (taking, trace), body = decided, rows.encode(alert)
         self.db.execute(
             tables.ADD_ALERT,
             (

@@ -61,11 +61,11 @@ RUN_OF = (
 )
 #: Firing alerts of a run that nobody has resolved.
 STILL_FIRING = (
-    "SELECT count(*) FROM alerts f WHERE f.run = ? AND f.status = 'firing' AND NOT EXISTS (SELECT 1 FROM "
-    "alerts r WHERE r.fingerprint = f.fingerprint AND r.status = 'resolved' AND r.starts_at >= f.starts_at)"
+    "SELECT 1 FROM alerts f WHERE f.run = ? AND f.status = 'firing' AND NOT EXISTS (SELECT 1 FROM alerts r "
+    "WHERE r.fingerprint = f.fingerprint AND r.status = 'resolved' AND r.starts_at >= f.starts_at) LIMIT 1"
 )
 UNTOLD = (
-    "SELECT id, run, fate, body, sender, received_at, number FROM alerts WHERE told = 0 AND number > ? "
+    "SELECT id, run, fate, body, sender, number FROM alerts WHERE told = 0 AND number > ? "
     "ORDER BY number LIMIT ?"
 )
 TELL = "UPDATE alerts SET told = 1 WHERE id = ?"

@@ -1,7 +1,8 @@
 """What is new in the journal, whoever wrote it: children of the worker, commands, other processes.
 
-One promise: every row is given once, in order. Cost: some microseconds while nothing is new
-(``PRAGMA data_version``, sqlite.org/pragma.html).
+One promise: every row is given in order, again until it was dealt with.
+
+Cost: some microseconds while nothing is new (``PRAGMA data_version``, sqlite.org/pragma.html).
 
 Not here: what is done about it (``engine.server.worker.keeper``), writing (``engine.journal``).
 """
@@ -38,7 +39,7 @@ class Row(NamedTuple):
 
 
 class Tail:
-    """The end of a journal that is there already. ``at``: the last row that was given."""
+    """The end of a journal that is there already. ``at``: the last row that was dealt with."""
 
     def __init__(self, directory: Path, at: int | None) -> None:
         self._path = directory / "journal.db"
@@ -66,13 +67,14 @@ class Tail:
         return new
 
     def read(self) -> list[Row]:
-        """The next rows; fewer than ``AT_ONCE`` when these are the last."""
+        """The next rows behind ``at``; none when there are no more."""
         with explained(self._path):
             found = self._db.execute(_NEW, (self.at, AT_ONCE)).fetchall()
-        rows = [Row(seq, run, _kind(body), body) for seq, run, body in found]
-        if rows:
-            self.at = rows[-1].seq
-        return rows
+        return [Row(seq, run, _kind(body), body) for seq, run, body in found]
+
+    def look_again(self) -> None:
+        """What was read could not be dealt with."""
+        self._version = -1
 
 
 def _kind(body: bytes) -> str:

@@ -126,22 +126,14 @@ class Upkeep:
             if await self._keeper.books.do(lambda journal: journal.leases(float("inf"))):
                 await self._tell(notices.of_lease(one, now) for one in await self._standing())
         if self._keeper.problem:
-            await self._tell([notices.of_trouble(self._keeper.problem, time.time())])
+            await self._keeper.herald.tell([notices.of_trouble(self._keeper.problem, time.time())])
 
     async def _standing(self) -> tuple[LeaseRow, ...]:
         answer = await ask_child(self._keeper, self._order("leases"), self._log)
         return answer.rows if isinstance(answer, Leases) else ()
 
     async def _tell(self, drafts: Iterable[Draft | None]) -> None:
-        found, notify = list(drafts), self._keeper.settings.notify
-
-        def add(queue: Queue) -> None:
-            with queue.transaction():
-                outbox.add(queue.db, found, notify)
-
-        if notify and found:
-            await self._keeper.desk.do(add)
-            self._keeper.noticed()
+        await self._keeper.herald.tell([one for one in drafts if one is not None])
 
     def _order(self, doing: str) -> Order:
         return Order(doing=doing, state=str(self._keeper.directory.absolute()), by="its lease")

@@ -72,7 +72,7 @@ def take(queue: Queue, ready: dict[str, tuple[Ready, ...]], alert: Alert, now: f
     elif decided.again:
         queue.change_alert(taking, decided.trace, now)
     else:
-        queue.add_alert(alert, "am", taking, decided.trace, now)
+        queue.add_alert(alert, "am", (taking, decided.trace), now, told=False)
     return decided
 
 

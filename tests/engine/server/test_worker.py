@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from engine.journal import Journal, locks
 from engine.record import Alerted, Resumed, Told
 from engine.server import messages
 from engine.server.messages import No
-from tests.engine.server.working import Worker, firing, resolved, until, working
+from engine.server.wire import Line
+from tests.engine.server.working import DEADLINE_S, Worker, firing, resolved, until, working
 
 
 @pytest.fixture
@@ -193,3 +196,53 @@ def events(worker: Worker, run: str) -> list[object]:
     """What a run's journal holds."""
     with Journal.open(worker.state, write=False) as journal:
         return list(journal.run(run).events)
+
+
+def test_who_follows_a_run_is_told_every_event_once_and_in_order(worker: Worker) -> None:
+    """What was missed and what comes, without a gap, until the end."""
+    (taking,) = worker.offer(firing("Slow"))
+    worker.run(taking.run, "running")
+    followed = asyncio.run(follow(worker, taking.run))
+
+    kept = [msgspec.json.decode(msgspec.json.encode(one)) for one in events(worker, taking.run)]
+    assert followed == kept
+
+
+def test_a_run_that_a_command_began_is_kept_once_it_waits(worker: Worker) -> None:
+    """So that the page can answer it, and its question expires."""
+    command = [sys.executable, "-m", "engine.cli", "run", "asks-soon", "--state", str(worker.state)]
+    environment = {**os.environ, "RUNBOOK_PATH": str(worker.place / "books")}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False
+    )
+
+    assert done.returncode == 3, done.stderr
+    (row,) = worker.runs().values()
+    worker.run(row.id, "ended")
+
+
+def test_the_alerts_command_tells_what_was_decided(worker: Worker) -> None:
+    """With every guard, without the worker's help."""
+    (taking,) = worker.offer(firing("Quick", severity="critical"))
+    worker.run(taking.run, "ended")
+    command = [sys.executable, "-m", "engine.cli", "alerts", "--state", str(worker.state)]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run([*command, taking.alert[:8]], capture_output=True, text=True, check=True).stdout
+
+    assert "Quick" in listed
+    assert taking.run in listed
+    assert "cooldown: allow" in told
+    assert "severity = critical" in told
+
+
+async def follow(worker: Worker, run: str) -> list[object]:
+    """The events of a run as a follower gets them, up to its end."""
+    line, found = Line(worker.place / "control.sock"), []
+    async with asyncio.timeout(DEADLINE_S):
+        async for news in line.stream(messages.Follow(run=run)):
+            if isinstance(news, messages.Happened):
+                found.append(msgspec.json.decode(news.event))
+                if found[-1]["kind"] == "ended":
+                    break
+    await line.close()
+    return found
