@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -94,6 +95,7 @@ class Serving:
         runbook: str | Path = RUNBOOK,
     ) -> None:
         self.home, self.state, self.socket = home, home / "state", home / "worker.sock"
+        self.users = home / "users.yaml"
         self.port, self.token = free_port(), secrets.token_urlsafe(24)
         self.url = f"http://127.0.0.1:{self.port}"
         self._runbook = str(runbook)
@@ -109,6 +111,7 @@ class Serving:
                 {"name": "alertmanager", "kind": "alertmanager", "token_file": str(token_file)},
                 *given.pop("senders", ()),
             ],
+            "people": {"users_file": str(self.users), **given.pop("people", {})},
             **given,
         }
         self.settings = home / "serve.yaml"
@@ -203,7 +206,8 @@ class Serving:
             finally:
                 await line.close()
 
-        return asyncio.run(once())
+        with ThreadPoolExecutor(1) as aside:  # Playwright has a loop of its own in this thread
+            return aside.submit(asyncio.run, once()).result()
 
     def asks(self, request: Request) -> Answer | None:
         """As ``ask``, or None while the worker does not answer."""
@@ -211,11 +215,16 @@ class Serving:
             return self.ask(request)
         return None
 
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def add_person(self, name: str, password: str, role: str) -> None:
+        """Let somebody log in on the page."""
+        self.command("user", "add", name, "--role", role, "--file", str(self.users), stdin=password + "\n")
+
+    def command(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """A command of ``runbook`` beside the parts."""
         return subprocess.run(
             [self._runbook, *words],
             env=self._environment,
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,

@@ -5,6 +5,7 @@ Four ways: by the policy alone, approved, denied, expired. Nobody types anything
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"not unpacked (tools/setup.sh tests): {missing()}"),
 ]
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AUTO = {"risk": {"low": "auto", "medium": "ask"}}
 ASK = {"risk": {"low": "ask", "medium": "ask"}}
 
@@ -69,16 +71,33 @@ def test_by_the_policy_alone(begun: Begun):
     assert "resolved" in report
 
 
-def test_by_a_yes_of_a_person(begun: Begun):
-    """It waits with its plan; a yes carries out that plan and no other."""
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_by_a_yes_given_in_a_browser(begun: Begun):
+    """It waits with its plan on the page; a person's yes carries out that plan and no other."""
+    browsing = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = begun(ASK)
+    path.serving.add_person("anna", "correct horse", "approver")
     row = path.alert()
     waiting = path.comes_to(row.run, "waiting")
     assert not any(event["kind"] == "intended" for event in waiting)
-    done = path.serving.command("approve", row.run, "--comment", "seen")
-    assert done.returncode == 0, done.stderr
-    events = mended(path, row.run)
-    assert any(matches(event, "ruled", {"answer": "approved", "comment": "seen"}) for event in events)
+    with browsing.sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(base_url=path.serving.url)
+        page.goto(f"/login?next=/runs/{row.run}")
+        page.fill("[name=user]", "anna")
+        page.fill("[name=password]", "correct horse")
+        page.press("[name=password]", "Enter")
+        page.get_by_role("heading", name="ring-buffer-size").first.wait_for()
+        page.fill("[name=comment]", "seen")
+        page.get_by_role("button", name="Approve").click()
+        path.hears(row.run, "ruled", answer="approved")
+        events = mended(path, row.run)
+        page.get_by_role("heading", name="Fixed").first.wait_for()
+        browser.close()
+    answers = [event for event in events if event["kind"] == "ruled"]
+    assert [(one["answer"], one["by"], one["comment"], one["via"]) for one in answers] == [
+        ("approved", "anna", "seen", "page")
+    ]
 
 
 def test_a_no_changes_nothing(begun: Begun):
