@@ -157,19 +157,22 @@ class Queue:
         *,
         told: bool,
     ) -> None:
-        """Write down an alert and what became of it; ``told``: its run need not be told of it."""
-        (taking, trace), body = decided, rows.encode(alert)
+        """Write down an alert and what became of it; ``told``: its run need not be told of it.
+
+        The alert comes without secrets (``desk``), so nothing that was decided from it holds any.
+        """
+        (taking, trace), body = decided, rows.plain(alert)
         self.db.execute(
             tables.ADD_ALERT,
             (
                 alert.key, body, sender, now, now, taking.fate, taking.because, taking.run,
-                rows.encode(trace), alert.name, alert.fingerprint, alert.starts_at, alert.status, told,
+                rows.plain(trace), alert.name, alert.fingerprint, alert.starts_at, alert.status, told,
             ),
         )  # fmt: skip
 
     def change_alert(self, taking: Taking, trace: Sequence[Considered], now: float) -> None:
         """An alert that was held or fitted nothing has got another fate."""
-        values = (now, taking.fate, taking.because, taking.run, rows.encode(trace), int(not taking.run))
+        values = (now, taking.fate, taking.because, taking.run, rows.plain(trace), int(not taking.run))
         self.db.execute(tables.CHANGE_ALERT, (*values, taking.alert))
 
     def see_again(self, alert: str, now: float) -> None:
