@@ -15,6 +15,8 @@ from engine import record
 
 #: A shorter pause is drawn as it was, in seconds.
 SHORTEST_S = 15.0
+#: What others write down while a run stands still.
+_FROM_OUTSIDE = (record.Ruled, record.Answered, record.Barred, record.Alerted, record.Extended)
 
 
 class Pause(NamedTuple):
@@ -51,8 +53,10 @@ class Axis(NamedTuple):
 
 def pauses(run: record.Run) -> tuple[Pause, ...]:
     """The stretches before a run was taken up again: it waited for somebody, or had been broken off."""
-    found = []
-    for before, event in zip(run.events, run.events[1:], strict=False):
-        if isinstance(event, record.Resumed) and event.at - before.at >= SHORTEST_S:
-            found.append(Pause(before.at, event.at - before.at))
+    found, last = [], run.head.started_at
+    for event in run.events:
+        if isinstance(event, record.Resumed) and event.at - last >= SHORTEST_S:
+            found.append(Pause(last, event.at - last))
+        if not isinstance(event, _FROM_OUTSIDE):
+            last = event.at
     return tuple(found)

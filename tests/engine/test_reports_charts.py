@@ -75,8 +75,10 @@ def test_time_in_which_the_run_waited_is_left_out_and_told():
 
 
 def test_a_pause_is_what_lies_before_a_run_was_taken_up_again():
-    """From what it did last; a moment's pause is drawn as it was."""
+    """From what it did last, not from the answer; a moment's pause is drawn as it was."""
+    head = runs.head(started_at=90.0)
     ended = record.Ended(at=100.0, outcome="waiting", sentence="")
     short = record.Resumed(at=101.0, by="", doing="resume")
+    ruled = record.Ruled(at=499.0, digest="", answer="approved")
     later = record.Resumed(at=500.0, by="", doing="resume")
-    assert pauses(record.Run(head=runs.head(), events=(ended, short, later))) == (Pause(101.0, 399.0),)
+    assert pauses(record.Run(head=head, events=(ended, short, ruled, later))) == (Pause(101.0, 399.0),)
