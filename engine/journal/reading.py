@@ -53,6 +53,11 @@ class Reading:
         children = [one for one in self.called_by(found.head.id) if one.rpartition(".")[0] == found.head.id]
         return msgspec.structs.replace(found, called=tuple(self.run(one) for one in children))
 
+    def has(self, run: str) -> bool:
+        """Whether there is a run of this full id. Cost: one look into an index."""
+        with explained(self.directory):
+            return self._db.execute(statements.RUN_BY_ID, (run,)).fetchone() is not None
+
     def head(self, run: str) -> RunHead:
         """A run's head, by its full id.
 

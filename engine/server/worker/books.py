@@ -129,11 +129,8 @@ def standing(run: str, journal: Journal, now: float) -> Standing:
 
 
 def _run(run: str, journal: Journal) -> Run | None:
-    """A run by its whole id."""
-    with suppress(UnknownName):
-        found = journal.run(run)
-        return found if found.head.id == run else None
-    return None
+    """A run by its whole id; None for one that has not begun, which is asked for again and again."""
+    return journal.run(run) if journal.has(run) else None
 
 
 def _tell_all(news: Sequence[News], journal: Journal) -> list[str]:

@@ -23,7 +23,7 @@ def come(queue: Queue, status: str, at: float, run: str = "") -> None:
     alert = Alert(name="A", status=status, fingerprint="f", starts_at=at)  # type: ignore[arg-type]
     taking = Taking(alert=alert.key, fate="started" if run else "resolved", run=run)
     with queue.transaction():
-        queue.add_alert(alert, "x", taking, (), at)
+        queue.add_alert(alert, "x", (taking, ()), at, told=True)
 
 
 def test_it_ends_what_began_with_it(queue: Queue) -> None:
