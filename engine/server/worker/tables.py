@@ -64,9 +64,11 @@ STILL_FIRING = (
     "SELECT 1 FROM alerts f WHERE f.run = ? AND f.status = 'firing' AND NOT EXISTS (SELECT 1 FROM alerts r "
     "WHERE r.fingerprint = f.fingerprint AND r.status = 'resolved' AND r.starts_at >= f.starts_at) LIMIT 1"
 )
+#: A run that has never begun has no journal to be written into.
 UNTOLD = (
-    "SELECT id, run, fate, body, sender, number FROM alerts WHERE told = 0 AND number > ? "
-    "ORDER BY number LIMIT ?"
+    "SELECT a.id, a.run, a.fate, a.body, a.sender, a.number FROM alerts a WHERE a.told = 0 AND a.number > ? "
+    "AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = a.run AND j.state = 'queued' "
+    "AND j.started_at IS NULL) ORDER BY a.number LIMIT ?"
 )
 TELL = "UPDATE alerts SET told = 1 WHERE id = ?"
 OLD_ALERTS = (
