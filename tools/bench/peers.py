@@ -1,7 +1,7 @@
 """The tools that are measured, ours too: each installed into an environment of its own, with the same work.
 
-Chaos Toolkit and ansible-core, the newest releases that run on Python 3.11. Only for measuring;
-nothing of them is used elsewhere.
+Chaos Toolkit, ansible-core and ansible-rulebook, the newest releases that run on Python 3.11. Only for
+measuring; nothing of them is used elsewhere.
 
 Not here: measuring (``measure.py``).
 """
@@ -17,14 +17,38 @@ from functools import cache
 from pathlib import Path
 
 BUILD = Path(__file__).parents[2] / "build" / "bench"
-RELEASES = {"chaos": "chaostoolkit==1.19.0", "ansible": "ansible-core==2.19.*"}
+RELEASES = {
+    "chaos": ("chaostoolkit==1.19.0",),
+    "ansible": ("ansible-core==2.19.*",),
+    "rulebook": ("ansible-rulebook==1.3.2", "ansible-core==2.19.*"),
+}
 
 
 @cache
 def our_runbook() -> str:
     """``runbook`` as an operator has it: from the wheel, with nothing but what it requires."""
-    root, place = BUILD.parents[1], BUILD / "runbook"
-    wheels = BUILD / "wheel"
+    return _from_wheel("runbook")
+
+
+@cache
+def our_server() -> str:
+    """``runbook`` with what ``runbook serve`` requires besides."""
+    return _from_wheel("runbook-server", "[server]")
+
+
+def _from_wheel(name: str, extra: str = "") -> str:
+    wheel, place = _wheel(), BUILD / name
+    subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    pip = [place / "bin/pip", "install", "-qq", "--constraint", BUILD / "pins.txt"]
+    subprocess.run([*pip, f"{wheel}{extra}"], check=True)
+    subprocess.run([*pip, "--force-reinstall", "--no-deps", wheel], check=True)
+    return str(place / "bin/runbook")
+
+
+@cache
+def _wheel() -> Path:
+    """The wheel of this checkout, and beside it the pins of what it requires."""
+    root, wheels = BUILD.parents[1], BUILD / "wheel"
     shutil.rmtree(wheels, ignore_errors=True)
     building = [
         sys.executable,
@@ -41,12 +65,8 @@ def our_runbook() -> str:
     pins.write_text(
         "\n".join(re.findall(r"^[\w.-]+==\S+", (root / "requirements.lock").read_text(), re.MULTILINE))
     )
-    subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    pip = [place / "bin/pip", "install", "-qq", "--constraint", pins]
     (wheel,) = wheels.iterdir()
-    subprocess.run([*pip, wheel], check=True)
-    subprocess.run([*pip, "--force-reinstall", "--no-deps", wheel], check=True)
-    return str(place / "bin/runbook")
+    return wheel
 
 
 @cache
@@ -54,9 +74,12 @@ def install(peer: str) -> Path:
     """The ``bin`` directory of the peer's own environment."""
     place = BUILD / peer
     if not (place / "installed").exists():
-        print(f"bench: installing {RELEASES[peer]} into {place.relative_to(BUILD.parents[1])}", flush=True)
+        print(
+            f"bench: installing {', '.join(RELEASES[peer])} into {place.relative_to(BUILD.parents[1])}",
+            flush=True,
+        )
         subprocess.run([sys.executable, "-m", "venv", place], check=True)
-        subprocess.run([place / "bin/pip", "install", "-qq", RELEASES[peer]], check=True)
+        subprocess.run([place / "bin/pip", "install", "-qq", *RELEASES[peer]], check=True)
         (place / "installed").touch()
     return place / "bin"
 

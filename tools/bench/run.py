@@ -20,6 +20,7 @@ import figures_maps
 import figures_memory
 import figures_profile
 import figures_watching
+import figures_webhook
 from measure import Figure, NotYet
 from peers import BUILD
 
@@ -30,6 +31,7 @@ ALL = {
     **figures_memory.FIGURES,
     **figures_profile.FIGURES,
     **figures_watching.FIGURES,
+    **figures_webhook.FIGURES,
 }
 
 
