@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal, TextIO
 
 import msgspec
@@ -131,6 +132,14 @@ class FromLibraries(logging.Handler):
             level = "error" if record.levelno >= logging.ERROR else "warning"
             told = self._log.error if level == "error" else self._log.warning
             told(record.getMessage(), by=record.name, error=error)
+
+
+def where(error: BaseException) -> str:
+    """File and line where something broke: of ours, nothing of what it was about."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
 
 
 def goes_to_journal(stream: TextIO) -> bool:

@@ -1,7 +1,11 @@
 """Messages on the local socket: frames, the caller's end and the worker's end.
 
-One promise: a frame that is too long or no message ends that connection and nothing else; a caller
-never waits longer than it says it will. Many requests may be under way on one connection.
+One promise: every request is answered, if only with ``No``, and a caller never waits longer than it says it
+will. Many requests may be under way on one connection.
+
+What is too long to be sent never leaves: the caller is told at once, and an answer of that kind becomes a
+``No``. A frame that is too long all the same, or no message, ends its connection with all that is under way
+on it; so whoever must not suffer from others has a line of its own (``Line.another``): offers do.
 
 A frame is four bytes of length (big-endian) and JSON: ``{"n": …, "token": …, "do": request}`` one way,
 ``{"n": …, "is": answer, "more": …}`` the other. Source: unix(7); ``SO_PEERCRED`` tells whose process calls.
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -22,8 +27,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.errors import RunbookError
-from engine.server.messages import Answer, Follow, Request
+from engine.errors import RunbookError, UsageError
+from engine.server.messages import Answer, Follow, No, Request
 
 #: A whole run with its evidence fits; nothing larger is sent.
 MAX_FRAME = 64 << 20
@@ -59,9 +64,18 @@ class WorkerGone(RunbookError):
     exit_code = 4
 
 
-#: Answers one request; several for a stream. Never raises for what the request holds.
-Answerer = Callable[[Request, str, Caller], AsyncIterator[Answer]]
+class TooLong(UsageError):
+    """What was to be sent is longer than ``MAX_FRAME``."""
 
+
+#: Answers one request; several for a stream. Whatever it raises, its caller is told ``No``.
+Answerer = Callable[[Request, str, Caller], AsyncIterator[Answer]]
+#: Told of what an answerer raised, and for which request.
+Failed = Callable[[Request, Exception], None]
+
+
+#: The answer where the worker itself is broken.
+BROKEN = No(problem="the worker could not do this", fix="its log says why", why="failed")
 
 _encoder = msgspec.json.Encoder()
 _asked = msgspec.json.Decoder(Asked)
@@ -78,28 +92,69 @@ async def _read(reader: asyncio.StreamReader) -> bytes | None:
 
 
 def _frame(value: object) -> bytes:
+    """Raises ``TooLong``."""
     body = _encoder.encode(value)
+    if len(body) > MAX_FRAME:
+        raise TooLong(
+            f"that is {len(body) >> 20} MiB; at most {MAX_FRAME >> 20} MiB pass between listener and worker",
+            fix="ask for less at once, or use the command on this host: runbook report, runbook audit",
+        )
     return _LENGTH.pack(len(body)) + body
 
 
 # ── the worker's end ────────────────────────────────────────────────────────────
 
 
-async def serve(path: Path, answerer: Answerer, *, group: int | None = None) -> asyncio.Server:
-    """Answer on a socket that only its owner (and ``group``) may open; a stale one is replaced."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    place = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    place.bind(str(path))
-    path.chmod(0o600 if group is None else 0o660)
-    if group is not None:
-        import os  # noqa: PLC0415 - only where a group is given
+async def serve(
+    path: Path,
+    answerer: Answerer,
+    *,
+    group: int | None = None,
+    failed: Failed = lambda _request, _error: None,
+) -> asyncio.Server:
+    """Answer on a socket that only its owner (and ``group``) may open; a stale one is replaced.
 
-        os.chown(path, -1, group)
-    return await asyncio.start_unix_server(lambda r, w: _answer_all(r, w, answerer), sock=place)
+    Raises:
+        UsageError: Somebody answers there already, or it can't be made.
+    """
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _clear(path)
+        place = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        place.bind(str(path))
+        path.chmod(0o600 if group is None else 0o660)
+        if group is not None:
+            os.chown(path, -1, group)
+    except OSError as error:
+        raise UsageError(
+            f"the socket {path} can't be made: {error.strerror or error}",
+            fix="choose another place with --socket (its whole path has at most 107 bytes)",
+        ) from error
+    return await asyncio.start_unix_server(lambda r, w: _answer_all(r, w, answerer, failed), sock=place)
 
 
-async def _answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answerer: Answerer) -> None:
+def _clear(path: Path) -> None:
+    """Take a socket away that nobody answers on any more; only a socket."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):  # its worker was killed, or has just ended
+            path.unlink(missing_ok=True)
+            return
+        except (TimeoutError, BlockingIOError):
+            pass  # somebody, who has much to do
+    raise UsageError(
+        f"another worker answers on {path}",
+        fix="stop it (systemctl stop runbook-worker), or choose another directory: --socket DIR/worker.sock",
+    )
+
+
+async def _answer_all(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answerer: Answerer, failed: Failed
+) -> None:
     """Serve one connection until it ends; its unfinished answers end with it."""
     caller, tasks = _caller(writer), set[asyncio.Task[None]]()
     try:
@@ -108,7 +163,9 @@ async def _answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
                 asked = _asked.decode(body)
             except msgspec.DecodeError:
                 return
-            task = asyncio.create_task(_answer(asked, caller, answerer, writer))
+            task = asyncio.create_task(
+                _answer(asked, answerer(asked.do, asked.token, caller), writer, failed)
+            )
             tasks.add(task)
             task.add_done_callback(tasks.discard)
     finally:
@@ -117,15 +174,26 @@ async def _answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         writer.close()
 
 
-async def _answer(asked: Asked, caller: Caller, answerer: Answerer, writer: asyncio.StreamWriter) -> None:
+async def _answer(
+    asked: Asked, answers: AsyncIterator[Answer], writer: asyncio.StreamWriter, failed: Failed
+) -> None:
+    """All answers to one request, on their way."""
     many = isinstance(asked.do, Follow)
     with suppress(ConnectionError):
-        async for answer in answerer(asked.do, asked.token, caller):
-            writer.write(_frame(Answered(asked.n, answer, many)))
-            await writer.drain()
+        try:
+            async for answer in answers:
+                writer.write(_frame(Answered(asked.n, answer, many)))
+                await writer.drain()
+        except TooLong as error:
+            writer.write(_frame(Answered(asked.n, No(problem=error.problem, fix=error.fix), many)))
+        except Exception as error:  # noqa: BLE001 - whoever asked must not wait for what never comes
+            if writer.is_closing():
+                return  # nobody is there any more
+            failed(asked.do, error)
+            writer.write(_frame(Answered(asked.n, BROKEN, many)))
         if many:
             writer.write(_frame(Answered(asked.n, None)))
-            await writer.drain()
+        await writer.drain()
 
 
 def _caller(writer: asyncio.StreamWriter) -> Caller:
@@ -158,6 +226,7 @@ class Line:
 
         Raises:
             WorkerGone: There is none, in time.
+            TooLong: The request.
         """
         stream = self.stream(request, token)
         try:
@@ -168,7 +237,7 @@ class Line:
             await stream.aclose()  # type: ignore[attr-defined]  # every async generator has it
 
     async def stream(self, request: Request, token: str = "") -> AsyncIterator[Answer]:
-        """One request, its answers as they come. Raises ``WorkerGone``."""
+        """One request, its answers as they come. Raises as ``ask``."""
         writer = await self._connected()
         number, inbox = next(self._numbers), asyncio.Queue[Answered | None]()
         self._waiting[number] = inbox
@@ -207,10 +276,11 @@ class Line:
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while (body := await _read(reader)) is not None:
-                answered = _answered.decode(body)
-                if (inbox := self._waiting.get(answered.n)) is not None:
-                    inbox.put_nowait(answered)
+            with suppress(msgspec.DecodeError):  # a worker of another version: the connection ends
+                while (body := await _read(reader)) is not None:
+                    answered = _answered.decode(body)
+                    if (inbox := self._waiting.get(answered.n)) is not None:
+                        inbox.put_nowait(answered)
         finally:
             writer.close()
             for inbox in self._waiting.values():

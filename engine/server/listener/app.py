@@ -23,7 +23,7 @@ from engine.server.listener.health import Worker
 from engine.server.listener.metrics import Page
 from engine.server.listener.receiving import Gone, Receiver
 from engine.server.listener.senders import Door
-from engine.server.log import Log
+from engine.server.log import Log, where
 from engine.server.settings import Settings
 from engine.server.wire import Line
 
@@ -76,7 +76,7 @@ class Listener:
             "/metrics": self._numbers.answer,
             "/openapi.json": self._described,
         }
-        self._page = page(settings, line)
+        self._page = page(settings, line.another())  # what it asks for may be long: offers pass it by
 
     def stop(self) -> None:
         """From now on nothing is ready, and the page's streams end."""
@@ -137,7 +137,7 @@ class Listener:
     def _tell(self, error: Exception) -> None:
         self.counters.refused("broken")
         if self._log is not None:
-            self._log.error("a request broke", error=type(error).__name__, at=_where(error))
+            self._log.error("a request broke", error=type(error).__name__, at=where(error))
 
     async def _alive(self) -> Answer:
         return health.alive()
@@ -183,14 +183,6 @@ def _until(stopping: asyncio.Event, receive: Receive) -> Receive:
         return result if isinstance(result, dict) else {"type": "http.disconnect"}
 
     return either
-
-
-def _where(error: Exception) -> str:
-    """File and line where it broke: of ours, nothing of the request."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
 
 
 def _not_so(allowed: str) -> Answer:

@@ -9,6 +9,7 @@ Not here: what it keeps (``keeper``), the listener (``engine.server.listener``).
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING
 from engine.errors import Refused
 from engine.journal import locks
 from engine.server import wire
-from engine.server.log import Log
+from engine.server.log import FromLibraries, Log, where
+from engine.server.messages import Request
 from engine.server.settings import Settings
 from engine.server.worker import outbox, people
 from engine.server.worker.answering import Answers
@@ -70,6 +72,7 @@ def _alone(state: Path) -> Iterator[None]:
 
 async def _work(settings: Settings, place: Place) -> None:
     log = Log("worker", settings.log)
+    logging.getLogger().addHandler(FromLibraries(log))  # asyncio tells there of what nobody waited for
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -115,7 +118,11 @@ async def _listen(
     outside = Answers(looks, deeds, who, log, is_trusted=False)
     inside = Answers(looks, deeds, who, log, is_trusted=True)
     group = place.gid if place.uid != os.geteuid() else None
+
+    def failed(asked: Request, error: Exception) -> None:
+        log.error("a request broke", request=type(asked).__name__, error=error, at=where(error))
+
     return [
-        await wire.serve(place.socket, outside, group=group),
-        await wire.serve(place.control, inside),
+        await wire.serve(place.socket, outside, group=group, failed=failed),
+        await wire.serve(place.control, inside, failed=failed),
     ], looking
