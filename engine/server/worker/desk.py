@@ -22,7 +22,7 @@ from engine.server.settings import Runs, seconds
 from engine.server.worker import intake
 from engine.server.worker.intake import Decided
 from engine.server.worker.job import Job
-from engine.server.worker.queue import Queue, QueueUnavailable
+from engine.server.worker.queue import Queue, QueueUnavailable, explained
 from engine.server.worker.triggers import Triggers
 
 T = TypeVar("T")
@@ -57,8 +57,13 @@ class Desk:
         self._writing: asyncio.Task[None] | None = None
 
     async def do(self, what: Callable[[Queue], T]) -> T:
-        """Something else with the queue. Raises ``QueueUnavailable``."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, what, self.queue)
+        """Something else with the queue. Raises ``QueueUnavailable``, whatever SQLite said."""
+
+        def do() -> T:
+            with explained(self.queue.path):
+                return what(self.queue)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, do)
 
     async def take(self, offer: Offer) -> Taken | Busy:
         """Decide on an offer's alerts and write all of it down."""

@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
+from engine.errors import RunbookError
 from engine.server import messages
 from engine.server.log import Log
 from engine.server.messages import Answer, No, Session
-from engine.server.worker import outbox, reads, tables
+from engine.server.worker import outbox, queue, reads, tables
 from engine.server.worker.keeper import Keeper
 from engine.server.worker.order import Order
-from engine.server.worker.reads import Reads
+from engine.server.worker.reads import Reads, Sight
 from engine.server.worker.triggers import Triggers
 
 #: For how long the answer of a child counts, and how long it may take, in seconds.
@@ -67,7 +68,13 @@ class Looks:
         return await ask_child(self.keeper, order, self._log)
 
     async def _stats(self, _asked: messages.GetStats, _: Session) -> Answer:
-        counted = await self.reads.do(lambda sight: sight.queue.counted())
+        counted: dict[str, dict[str, float]] = {}
+        leases = notices = 0
+        problem = self.keeper.problem or _first(self._triggers.problems)
+        try:
+            counted, leases, notices = await self.reads.do(_counted)
+        except RunbookError as error:  # what is wrong is what is asked for
+            problem = error.problem
         jobs = list(self.keeper.jobs.values())
         return messages.Stats(
             alerts=_whole(counted.get("alerts", {})),
@@ -79,11 +86,11 @@ class Looks:
             queue_limit=self.keeper.settings.runs.queue,
             running=sum(job.state == "running" for job in jobs),
             waiting=sum(job.state == "waiting" for job in jobs),
-            leases=await self.reads.do(lambda sight: len(sight.journal.leases(float("inf")))),
-            notices=await self.keeper.desk.do(lambda queue: outbox.waiting(queue.db)),
+            leases=leases,
+            notices=notices,
             started_at=self._started_at,
             stopping=self.keeper.stopping,
-            problem=self.keeper.problem or _first(self._triggers.problems),
+            problem=problem,
         )
 
     # ── by a child ──────────────────────────────────────────────────────────────
@@ -133,6 +140,13 @@ async def ask_child(keeper: Keeper, order: Order, log: Log, timeout_s: float = P
         problem = str(error)
     log.error("an errand failed", doing=order.doing, problem=problem)
     return No(problem=f"it could not be done: {problem}", fix="see the worker's log", why="failed")
+
+
+def _counted(sight: Sight) -> tuple[dict[str, dict[str, float]], int, int]:
+    """Counters; leases in force; notices that have not gone out."""
+    leases = sight.journal.leases(float("inf"))
+    with queue.explained(sight.queue.path):
+        return sight.queue.counted(), len(leases), outbox.waiting(sight.queue.db)
 
 
 def _whole(counts: dict[str, float]) -> dict[str, int]:

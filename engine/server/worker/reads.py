@@ -20,6 +20,7 @@ import msgspec
 
 from engine.errors import UnknownName
 from engine.journal import Journal, locks, rows
+from engine.journal.trouble import explained
 from engine.record import RunHead
 from engine.server.messages import (
     AlertRow,
@@ -63,8 +64,13 @@ class Reads:
         self._local = threading.local()
 
     async def do(self, what: Callable[[Sight], T]) -> T:
-        """Look at something."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: what(self._sight()))
+        """Look at something. Raises ``RunbookError``, whatever SQLite said."""
+
+        def look() -> T:
+            with explained(self.directory / "journal.db"):
+                return what(self._sight())
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, look)
 
     def close(self) -> None:
         """Let the threads go."""
