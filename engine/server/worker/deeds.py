@@ -32,6 +32,7 @@ from engine.server.worker.links import Link, Links, answerable
 from engine.server.worker.looks import ask_child
 from engine.server.worker.order import Order
 from engine.server.worker.people import People
+from engine.server.worker.queue import Queue
 from engine.server.worker.reads import Reads
 
 #: How long an undo or the end of a lease may take, in seconds.
@@ -198,7 +199,11 @@ class Deeds:
         return messages.Notices(rows=await self.keeper.herald.hand_out(asked, self._links))
 
     async def _notice_told(self, asked: messages.NoticeTold, _: Session) -> Answer:
-        done = await self.keeper.desk.do(lambda queue: outbox.settle(queue.db, asked, time.time()))
+        def settle(queue: Queue) -> str:
+            with queue.transaction():
+                return outbox.settle(queue.db, asked, time.time())
+
+        done = await self.keeper.desk.do(settle)
         if done == "given up":
             self._log.error("a notice was given up", notice=asked.notice, because=asked.problem)
         return Done(sentence=done)

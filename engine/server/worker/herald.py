@@ -113,11 +113,14 @@ class Herald:
     async def hand_out(self, asked: GetNotices, links: Links) -> tuple[Notice, ...]:
         """Notices that are to be sent now; when there are none, those that come soon."""
         ends, limit = time.monotonic() + min(asked.wait_s, LONGEST_WAIT_S), max(1, min(asked.limit, 100))
+
+        def hand_out(queue: Queue) -> tuple[Notice, ...]:
+            with queue.transaction():
+                return outbox.hand_out(queue.db, self._notify, links, time.time(), limit)
+
         while True:
             self._noticed.clear()
-            found = await self._desk.do(
-                lambda queue: outbox.hand_out(queue.db, self._notify, links, time.time(), limit)
-            )
+            found = await self._desk.do(hand_out)
             left = ends - time.monotonic()
             if found or left <= 0:
                 return found

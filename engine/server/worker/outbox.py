@@ -5,6 +5,8 @@ in between; a service that is dead holds up its own notices only. Towards one se
 ``at_most`` go out in ten minutes; of what is more a number is told, at most once a minute.
 
 A notice that was handed out comes again when nobody has said within ``HANDED_S`` what became of it.
+Moments are wall-clock time, since they outlive the process; one that lies further ahead than we set any is
+of a clock that was set back since, and counts as past.
 Every function takes a connection, runs statements and never commits: the transaction is the caller's.
 
 Not here: what is told (``engine.server.worker.notices``), how it is sent (``engine.server.telling``).
@@ -155,10 +157,10 @@ def _due(db: sqlite3.Connection, one: Notify, now: float) -> list[tuple[int, Dra
     """What may go out to one service now; what is too much is folded into a number."""
     on_the_way, lately, summary_at = _lately(db, one.name, now)
     rows = db.execute(
-        f"SELECT id, draft FROM notices WHERE {_OPEN} AND due <= :now"  # noqa: S608 - our own text
-        " AND (handed_at IS NULL OR handed_at <= :silent)"
+        f"SELECT id, draft FROM notices WHERE {_OPEN} AND (due <= :now OR due > :latest)"  # noqa: S608 - our own text
+        " AND (handed_at IS NULL OR handed_at <= :silent OR handed_at > :now)"
         " ORDER BY about != 'waiting', about = 'ended', id LIMIT 1000",
-        {"name": one.name, "now": now, "silent": now - HANDED_S},
+        {"name": one.name, "now": now, "silent": now - HANDED_S, "latest": now + LONGEST_WAIT_S},
     ).fetchall()
     open_ = [(int(id_), msgspec.json.decode(draft, type=Draft)) for id_, draft in rows]
     left = max(0, one.at_most - lately)
@@ -174,19 +176,22 @@ _SUMMARY = "summary/"
 
 def _lately(db: sqlite3.Connection, name: str, now: float) -> tuple[int, int, float]:
     """How many are on their way, how many went out or are on their way of late, and the last number."""
-    facts = {"name": name, "silent": now - HANDED_S, "window": now - WINDOW_S, "summary": f"{_SUMMARY}%"}
+    facts = {
+        "name": name, "now": now, "silent": now - HANDED_S, "window": now - WINDOW_S,
+        "summary": f"{_SUMMARY}%",
+    }  # fmt: skip
     (on_the_way,) = db.execute(
-        f"SELECT count(*) FROM notices WHERE {_OPEN} AND handed_at > :silent",  # noqa: S608 - our own text
+        f"SELECT count(*) FROM notices WHERE {_OPEN} AND handed_at > :silent AND handed_at <= :now",  # noqa: S608 - our own text
         facts,
     ).fetchone()
     (told,) = db.execute(
-        "SELECT count(*) FROM notices WHERE name = :name AND told_at > :window AND problem = ''"
-        " AND folded_in IS NULL AND key NOT LIKE :summary",
+        "SELECT count(*) FROM notices WHERE name = :name AND told_at > :window AND told_at <= :now"
+        " AND problem = '' AND folded_in IS NULL AND key NOT LIKE :summary",
         facts,
     ).fetchone()
     (summary_at,) = db.execute(
         "SELECT coalesce(max(at), :window) FROM notices"
-        " WHERE name = :name AND at > :window AND key LIKE :summary",
+        " WHERE name = :name AND at > :window AND at <= :now AND key LIKE :summary",
         facts,
     ).fetchone()
     return int(on_the_way), int(told) + int(on_the_way), float(summary_at)
@@ -212,8 +217,10 @@ def _fold(
     (id_,) = db.execute(
         "SELECT id FROM notices WHERE key = ? AND name = ?", (summary.key, one.name)
     ).fetchone()
-    db.executemany(
-        "UPDATE notices SET told_at = ?, folded_in = ? WHERE id = ?", [(now, id_, row) for row, _ in more]
+    folded = msgspec.json.encode([row for row, _ in more]).decode()
+    db.execute(
+        "UPDATE notices SET told_at = ?, folded_in = ? WHERE id IN (SELECT value FROM json_each(?))",
+        (now, id_, folded),
     )
     return int(id_), summary
 
