@@ -5,9 +5,13 @@ Not here: answering (``engine.running``), showing (``engine.server.page``, ``eng
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from engine.record import Answered, Asked, Planned, Requested, Ruled, Run
+import msgspec
+
+from engine.record import Answered, Asked, Ended, Event, Planned, Requested, Ruled, Run
 
 
 class Waiting(NamedTuple):
@@ -27,7 +31,7 @@ def open_request(run: Run) -> Waiting | None:
     """The change that a run, or one that it called, waits with.
 
     None once it is ruled on, and once the run has ended. What was requested before the run broke off
-    can be answered too.
+    can be answered too; a request whose plan is lost can't.
     """
     if run.head.outcome not in {None, "waiting"}:
         return None
@@ -36,7 +40,7 @@ def open_request(run: Run) -> Waiting | None:
     for event in run.events:
         if isinstance(event, Planned):
             planned[event.step] = event
-        elif isinstance(event, Requested):
+        elif isinstance(event, Requested) and event.step in planned:
             found = Waiting(run, event, planned[event.step])
         elif isinstance(event, Ruled) and found and event.digest == found.requested.digest:
             found = None
@@ -58,3 +62,48 @@ def open_question(run: Run) -> tuple[Run, Asked] | None:
         return run, list(found.values())[-1]
     inner = (open_question(one) for one in reversed(run.called))
     return next((one for one in inner if one), None)
+
+
+def holder_of(run: Run) -> tuple[Run, Requested | Asked] | None:
+    """What a run waits for, a change or a question, and whose it is."""
+    if (waiting := open_request(run)) is not None:
+        return waiting.run, waiting.requested
+    return open_question(run)
+
+
+def digest(holder: Run, waits: Requested | Asked) -> str:
+    """What an answer is bound to: a request's own digest, or SHA-256 (hex) over a question and its run."""
+    if isinstance(waits, Requested):
+        return waits.digest
+    return hashlib.sha256(msgspec.json.encode([holder.head.id, waits], order="sorted")).hexdigest()
+
+
+def due(run: Run) -> float | None:
+    """Until when what a run waits for can be answered (epoch seconds); None when it waits for nothing."""
+    found = holder_of(run)
+    if found is None:
+        return None
+    return found[1].decide_by if isinstance(found[1], Requested) else found[1].expires_at
+
+
+def answered(run: Run) -> bool:
+    """Whether what a run waited for has been answered or withdrawn, so that it is to be resumed."""
+    if run.head.outcome != "waiting":
+        return False
+    if any(answered(one) for one in run.called):
+        return True
+    return any(isinstance(event, Ruled | Answered) for event in _since_end(run))
+
+
+def _since_end(run: Run) -> Iterator[Event]:
+    for event in reversed(run.events):
+        if isinstance(event, Ended):
+            return
+        yield event
+
+
+def family(run: Run) -> Iterator[Run]:
+    """A run and all that it called, each before those that it called."""
+    yield run
+    for one in run.called:
+        yield from family(one)

@@ -15,12 +15,12 @@ from engine.commands.traced import traced
 from engine.errors import UsageError
 from engine.journal import Journal, locks
 from engine.launch import Wish, policy_of, tools
-from engine.pending import open_question
+from engine.pending import answered, open_question, open_request
 from engine.record import Asked, Run
 from engine.reports import json as machine
 from engine.running import resume as later
 from engine.running.answering import Saying, reply
-from engine.running.approval import Ruling, answered, open_request, rule
+from engine.running.approval import Ruling, rule
 from engine.running.asking import example
 from engine.running.waiting import all_waiting
 from engine.terminal import live, request

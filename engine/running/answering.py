@@ -14,7 +14,7 @@ import msgspec
 from engine import text
 from engine.errors import Refused, UsageError
 from engine.journal import Journal
-from engine.pending import open_question
+from engine.pending import digest, open_question
 from engine.record import Answered, Asked, Barred, Run
 from engine.running import asking
 from engine.running.approval import bar
@@ -27,6 +27,7 @@ class Saying(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         step: Of the question that was looked at.
+        digest: Its digest (``engine.pending.digest``); empty for whatever that step asks.
         values: As written.
         by: Who answers.
         via: ``terminal``, ``command``, ``page``, ``link``.
@@ -37,6 +38,7 @@ class Saying(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     comment: str = ""
     via: str = "command"
+    digest: str = ""
 
 
 def reply(wanted: str, saying: Saying, journal: Journal, now: float) -> Answered:
@@ -56,7 +58,7 @@ def reply(wanted: str, saying: Saying, journal: Journal, now: float) -> Answered
     """
     with held(wanted, journal, now) as family:
         try:
-            holder, asked = _still_asked(family[0], saying.step, now)
+            holder, asked = _still_asked(family[0], saying, now)
         except Refused as refusal:
             barred = Barred(
                 at=now, wanted="answer a question", by=saying.by, because=refusal.problem, via=saying.via
@@ -115,13 +117,13 @@ def _write(wanted: str, answered: Answered, tools: Tools) -> None:
         tools.journal.continue_(found[0].head.id).record(msgspec.structs.replace(answered, at=now))
 
 
-def _still_asked(run: Run, step: str, now: float) -> tuple[Run, Asked]:
+def _still_asked(run: Run, saying: Saying, now: float) -> tuple[Run, Asked]:
     """The question, if this answer may still answer it. Raises ``Refused``."""
     found = open_question(run)
     if found is None:
         raise Refused(f"run {run.head.id} waits for no answer", fix=f"runbook report {run.head.id}")
     asked = found[1]
-    if asked.step != step:
+    if asked.step != saying.step or saying.digest not in {"", digest(*found)}:
         raise Refused(f"run {run.head.id} asks something else by now: {asked.question}", fix="look again")
     if asking.expired(asked, now):
         until = text.day_and_time(asked.expires_at or now)

@@ -20,6 +20,7 @@ from engine.journal.rows import Attempt
 from engine.language import loader
 from engine.language.check import given_names
 from engine.language.model import Change, Decide, all_steps
+from engine.pending import family, open_request
 from engine.record import (
     ChangeState,
     Decided,
@@ -35,7 +36,7 @@ from engine.record import (
     TargetFound,
 )
 from engine.redaction import HERE, MASK
-from engine.running import answering, approval, asking, bound, calling, commands, goal, runner, steps
+from engine.running import answering, asking, bound, calling, commands, goal, runner, steps, unanswered
 from engine.running.outcomes import End, conclude, stop_if_asked, withdrawn
 from engine.running.proposal import Rehearsal
 from engine.running.remedy import Hands, Made, by_hand, put_back
@@ -109,7 +110,7 @@ def _must_be_unfinished(run: Run, tools: Tools) -> None:
     head = run.head
     if head.ended_at is None or head.outcome == "waiting":
         return
-    ids = {one.head.id for one in _family(run)}
+    ids = {one.head.id for one in family(run)}
     stands = any(one.run in ids and _can_go_back(one) for one in tools.journal.attempts())
     undo = f"runbook undo {head.id} takes its changes back"
     anew = f"no change of it is in force; runbook run {head.runbook} begins anew"
@@ -118,9 +119,9 @@ def _must_be_unfinished(run: Run, tools: Tools) -> None:
 
 def _expired(run: Run, tools: Tools) -> bool:
     """Whether nobody answered the change that it waits with in time: then it ends here."""
-    waiting, now = approval.open_request(run), tools.clock.now()
+    waiting, now = open_request(run), tools.clock.now()
     late = waiting is not None and now >= waiting.requested.decide_by
-    return late and approval.expire(run.head.id, tools.journal, now) is not None
+    return late and unanswered.expire(run.head.id, tools.journal, now) is not None
 
 
 def _can_go_back(one: Attempt) -> bool:
@@ -233,7 +234,7 @@ def undo(wanted: str, tools: Tools) -> list[Settled]:
     Raises:
         Refused: The run, or one that it called, is still being worked on.
     """
-    runs = _family(tools.journal.run(wanted))
+    runs = list(family(tools.journal.run(wanted)))
     ids = {one.head.id for one in runs}
     with ExitStack() as held:
         runner.hold(held, [one.head for one in runs], tools)
@@ -264,11 +265,6 @@ def _stays(made: Made, tools: Tools) -> Settled:
     """What nothing takes back."""
     because = f"nothing is to be taken back: {made.change.final}"
     return settled_as(tools.clock.now(), made, "kept", because)
-
-
-def _family(run: Run) -> list[Run]:
-    """A run and all that were called from it, the outermost first."""
-    return [run, *(one for child in run.called for one in _family(child))]
 
 
 def runs_in_force(tools: Tools) -> list[str]:

@@ -1,9 +1,10 @@
-"""What a run waits for, read from its events; and the way in for whoever answers it from outside.
+"""Runs that wait, and the way in for whoever answers one from outside.
 
 One promise: who is within ``held`` is alone with the run and those that called it, and has read them
 after that was so.
 
-Not here: answering (``engine.running.approval``, ``engine.running.answering``).
+Not here: what a run waits for (``engine.pending``), answering (``engine.running.approval``,
+``engine.running.answering``).
 """
 
 from __future__ import annotations
@@ -14,30 +15,12 @@ from contextlib import ExitStack, contextmanager
 
 from engine.errors import Refused
 from engine.journal import Journal, locks
-from engine.pending import Waiting, open_question, open_request
-from engine.record import Answered, Asked, Ended, Event, Requested, Ruled, Run
-
-__all__ = [
-    "Waiting",
-    "all_waiting",
-    "answered",
-    "due",
-    "held",
-    "holder_of",
-    "open_request",
-    "rulings",
-]
+from engine.pending import holder_of
+from engine.record import Asked, Requested, Run
 
 #: How long a run's lock is waited for, in seconds: another answer takes milliseconds.
 PATIENCE_S = 3.0
 _PAUSE_S = 0.02
-
-
-def holder_of(run: Run) -> tuple[Run, Requested | Asked] | None:
-    """What a run waits for, a change or a question, and whose it is."""
-    if (waiting := open_request(run)) is not None:
-        return waiting.run, waiting.requested
-    return open_question(run)
 
 
 def all_waiting(journal: Journal) -> Iterator[tuple[Run, Run, Requested | Asked]]:
@@ -51,37 +34,6 @@ def all_waiting(journal: Journal) -> Iterator[tuple[Run, Run, Requested | Asked]
             found = holder_of(run) if run.state != "running" else None
             if found is not None:
                 yield run, *found
-
-
-def due(run: Run) -> float | None:
-    """Until when what a run waits for can be answered (epoch seconds); None when it waits for nothing."""
-    found = holder_of(run)
-    if found is None:
-        return None
-    return found[1].decide_by if isinstance(found[1], Requested) else found[1].expires_at
-
-
-def answered(run: Run) -> bool:
-    """Whether what a run waited for has been answered or withdrawn, so that it is to be resumed."""
-    if run.head.outcome != "waiting":
-        return False
-    if any(answered(one) for one in run.called):
-        return True
-    return any(isinstance(event, Ruled | Answered) for event in _since_end(run))
-
-
-def _since_end(run: Run) -> Iterator[Event]:
-    for event in reversed(run.events):
-        if isinstance(event, Ended):
-            return
-        yield event
-
-
-def rulings(run: Run) -> Iterator[Ruled]:
-    """Every ruling of a run and of those that it called, each run's oldest first."""
-    yield from (event for event in run.events if isinstance(event, Ruled))
-    for one in run.called:
-        yield from rulings(one)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from engine import text
+from engine.pending import Waiting
 from engine.record import Asked, Judged
-from engine.running.waiting import Waiting
 from engine.values import Decision, Plan
 
 

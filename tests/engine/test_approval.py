@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine import pending
 from engine.errors import Refused
 from engine.fakes import FakeClock, FakeTarget, FakeWatcher
 from engine.guarding.policy import Approval, Policy, RiskAnswers
 from engine.journal import Journal
 from engine.language import loader
+from engine.pending import open_request
 from engine.record import Barred, Ended, Intended, Judged, Requested, Ruled, Run
-from engine.running import approval, resume
-from engine.running.approval import Ruling, open_request, rule
+from engine.running import resume, unanswered
+from engine.running.approval import Ruling, rule
 from engine.running.runner import Order, run
 from engine.running.scene import Tools
 from engine.testing import FakeDiagnosis, fake_tools
@@ -130,7 +132,7 @@ def test_an_approved_change_is_carried_out_and_says_who_approved(desk: Desk) -> 
     """The run measures anew, finds all as it was, and makes the change."""
     desk.begin()
     ruled = desk.rule()
-    assert approval.answered(desk.run())
+    assert pending.answered(desk.run())
     after = desk.resume()
 
     assert (after.head.outcome, desk.lab.settings["ring"]) == ("fixed", 4)
@@ -340,7 +342,7 @@ def test_a_policy_that_lets_it_pass_by_now_needs_no_yes(desk: Desk) -> None:
 
 def expire(desk: Desk) -> Ended | None:
     with Journal.open(desk.directory) as journal:
-        return approval.expire("last", journal, desk.clock.now())
+        return unanswered.expire("last", journal, desk.clock.now())
 
 
 def test_a_request_that_nobody_answers_ends_the_run_as_refused(desk: Desk) -> None:
@@ -379,7 +381,7 @@ def test_a_resolved_alert_withdraws_what_waits(desk: Desk, ring_is: int, outcome
     desk.begin()
     desk.lab.settings["ring"] = ring_is
     with Journal.open(desk.directory) as journal:
-        assert approval.withdraw("last", "the alert has resolved", journal, desk.clock.now())
+        assert unanswered.withdraw("last", "the alert has resolved", journal, desk.clock.now())
     after = desk.resume()
 
     assert (after.head.outcome, desk.lab.writes, desk.answers()) == (outcome, [], ["withdrawn"])
@@ -390,8 +392,8 @@ def test_a_run_that_waits_can_be_stopped(desk: Desk) -> None:
     """By whoever may, at once."""
     desk.begin()
     with Journal.open(desk.directory) as journal:
-        approval.stop("last", "anna", journal, desk.clock.now())
-        assert approval.stop("last", "anna", journal, desk.clock.now()) is None
+        unanswered.stop("last", "anna", journal, desk.clock.now())
+        assert unanswered.stop("last", "anna", journal, desk.clock.now()) is None
 
     assert (desk.run().head.outcome, desk.answers()) == ("interrupted", ["withdrawn"])
 
@@ -409,7 +411,7 @@ def test_a_called_run_s_request_is_its_caller_s(tmp_path: Path) -> None:
     ruling = Ruling(digest=waiting.requested.digest, answer="approved", by="anna")
     with Journal.open(tmp_path) as journal:
         rule(done.head.id, ruling, journal, desk.clock.now())
-        assert approval.answered(journal.run(done.head.id))
+        assert pending.answered(journal.run(done.head.id))
     with (everything := desk.tools()).journal:
         after = resume.resume(done.head.id, everything)
 
@@ -423,9 +425,9 @@ def test_what_ends_a_called_run_s_request_ends_its_caller(tmp_path: Path, how: s
     done = desk.begin()
     with Journal.open(tmp_path) as journal:
         if how == "expired":
-            approval.expire(done.head.id, journal, desk.clock.now() + 5 * 3600)
+            unanswered.expire(done.head.id, journal, desk.clock.now() + 5 * 3600)
         else:
-            approval.withdraw(done.head.id, "the alert has resolved", journal, desk.clock.now())
+            unanswered.withdraw(done.head.id, "the alert has resolved", journal, desk.clock.now())
             with (everything := desk.tools()).journal:
                 resume.resume(done.head.id, everything)
         after = journal.run(done.head.id)

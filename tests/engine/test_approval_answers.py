@@ -13,7 +13,7 @@ from engine.fakes import FakeClock, FakeTarget
 from engine.guarding.policy import Approval, Policy
 from engine.journal import Journal
 from engine.record import Answered, Asked, Barred, Ruled, Run, Told
-from engine.running import approval, resume
+from engine.running import resume, unanswered
 from engine.running.answering import Saying, reply
 from tests.engine.rehearsed import agent, of_type
 from tests.engine.test_asking import CALLER, begin, tools
@@ -57,9 +57,9 @@ def phone(tmp_path: Path) -> Phone:
 def test_an_answer_says_who_gave_it_how_and_what_they_wrote(phone: Phone) -> None:
     """The run then goes on with it, in whatever process."""
     phone.begin()
-    assert not approval.answered(phone.run())
+    assert not pending.answered(phone.run())
     said = phone.say({"open": "yes"})
-    assert approval.answered(phone.run())
+    assert pending.answered(phone.run())
     after = phone.resume()
 
     assert (said.by, said.via, said.comment) == ("anna", "page", "it is night")
@@ -98,7 +98,7 @@ def test_an_answer_to_another_question_is_none(phone: Phone) -> None:
 def test_too_late_an_answer_is_a_no(phone: Phone) -> None:
     """Resumed, the run goes on with a no."""
     phone.begin()
-    assert approval.due(phone.run()) == phone.now + 1800
+    assert pending.due(phone.run()) == phone.now + 1800
     phone.further["clock"].sleep(1800)
     with pytest.raises(Refused, match="could be answered until"):
         phone.say({"open": "yes"})
@@ -125,9 +125,9 @@ def test_a_resolved_alert_withdraws_a_question(phone: Phone) -> None:
     """A runbook without a goal can't say that all is well: it ends as refused."""
     phone.begin()
     with Journal.open(phone.directory) as journal:
-        assert approval.withdraw("last", "the alert has resolved", journal, phone.now)
-        assert not approval.withdraw("last", "the alert has resolved", journal, phone.now)
-    assert approval.answered(phone.run())
+        assert unanswered.withdraw("last", "the alert has resolved", journal, phone.now)
+        assert not unanswered.withdraw("last", "the alert has resolved", journal, phone.now)
+    assert pending.answered(phone.run())
     after = phone.resume()
 
     assert (after.head.outcome, phone.lab.writes) == ("refused", [])

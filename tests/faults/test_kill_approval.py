@@ -15,9 +15,10 @@ import pytest
 
 from engine.errors import Refused
 from engine.journal import Journal
+from engine.pending import open_request
 from engine.record import Intended, Requested, Ruled, Run, Settled
-from engine.running import approval, resume
-from engine.running.approval import Ruling, open_request, rule
+from engine.running import resume, unanswered
+from engine.running.approval import Ruling, rule
 from engine.running.runner import Order, run
 from engine.running.scene import Tools
 from tests.engine.rehearsed import of_type
@@ -242,11 +243,11 @@ def test_killed_while_it_ends_what_waits(tmp_path: Path, doing: str, text: str, 
         with Mortal.open(tmp_path) as journal:
             first = journal.run("last").head.id.partition(".")[0]
             if doing == "expire":
-                approval.expire(first, journal, NOW + 86400)
+                unanswered.expire(first, journal, NOW + 86400)
             elif doing == "withdraw":
-                approval.withdraw(first, "the alert has resolved", journal, NOW)
+                unanswered.withdraw(first, "the alert has resolved", journal, NOW)
             else:
-                approval.stop(first, "anna", journal, NOW)
+                unanswered.stop(first, "anna", journal, NOW)
 
     assert process(end, (1, when)) == KILLED
     waits = outermost(tmp_path)

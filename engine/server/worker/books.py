@@ -1,7 +1,7 @@
 """The worker's own entries in the journal, and what it asks of it: all in one thread.
 
 One promise: answers, expiries and ends are written by the functions that commands use too
-(``engine.running.approval``), so that the first answer counts wherever it comes from.
+(``engine.running.approval``, ``unanswered``), so that the first answer counts wherever it comes from.
 
 Not here: runs (they write for themselves), reads for the page (``engine.server.worker.reads``).
 """
@@ -20,11 +20,11 @@ from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from engine import host
+from engine import host, pending
 from engine.errors import Refused, UnknownName
 from engine.journal import Journal, locks
 from engine.record import Alerted, Ended, Run
-from engine.running import approval, waiting
+from engine.running import unanswered
 from engine.server.alerts.alert import Alert
 from engine.server.worker.carry import head_of
 from engine.server.worker.job import Job
@@ -85,7 +85,7 @@ class Books:
 
         def do(journal: Journal) -> bool:
             with suppress(Refused, UnknownName):
-                return approval.withdraw(run, because, journal, time.time())
+                return unanswered.withdraw(run, because, journal, time.time())
             return False
 
         return await self.do(do)
@@ -102,7 +102,7 @@ class Books:
 
     async def stop_waiting(self, run: str, by: str) -> bool:
         """End a run that waits; False where it waits for nothing."""
-        return await self.do(lambda journal: approval.stop(run, by, journal, time.time()) is not None)
+        return await self.do(lambda journal: unanswered.stop(run, by, journal, time.time()) is not None)
 
 
 def standing(run: str, journal: Journal, now: float) -> Standing:
@@ -113,10 +113,10 @@ def standing(run: str, journal: Journal, now: float) -> Standing:
     found = _run(run, journal)
     if found is None:
         return Standing()
-    due = waiting.due(found) if found.head.outcome == "waiting" else None
+    due = pending.due(found) if found.head.outcome == "waiting" else None
     if due is not None and due <= now:
         with suppress(Refused):  # somebody is at it: it is looked at again
-            if approval.expire(run, journal, now) is not None:
+            if unanswered.expire(run, journal, now) is not None:
                 found = journal.run(run)
     head = found.head
     return Standing(
@@ -124,7 +124,7 @@ def standing(run: str, journal: Journal, now: float) -> Standing:
         outcome=head.outcome or "",
         ended_at=head.ended_at,
         due=due,
-        answered=waiting.answered(found),
+        answered=pending.answered(found),
     )
 
 
