@@ -366,12 +366,17 @@ class Rule(_Message, frozen=True, kw_only=True, tag="rule"):
 
 
 class Reply(_Message, frozen=True, kw_only=True, tag="reply"):
-    """Answer the question that a run waits with, as written."""
+    """Answer the question that a run waits with, as written.
+
+    ``digest``: of the question that was looked at (``engine.pending.digest``); ``link``: as in ``Rule``.
+    """
 
     run: str
     step: str
     values: dict[str, str]
     comment: str = ""
+    digest: str = ""
+    link: str = ""
 
 
 class ReadLink(_Message, frozen=True, kw_only=True, tag="read-link"):
@@ -381,7 +386,7 @@ class ReadLink(_Message, frozen=True, kw_only=True, tag="read-link"):
 
 
 class LinkFound(_Message, frozen=True, kw_only=True, tag="link"):
-    """The run that a signed link lets its holder look at and rule on."""
+    """The run that a signed link lets its holder look at and answer."""
 
     run: RunFound
     digest: str
@@ -433,11 +438,15 @@ class Done(_Message, frozen=True, kw_only=True, tag="done"):
 
 
 class No(_Message, frozen=True, kw_only=True, tag="no"):
-    """It was not done, and why; ``why`` tells programs: no right, no such thing, wrong, or not now."""
+    """It was not done, and why; ``why`` tells programs: no right, no such thing, wrong, or not now.
+
+    ``later``: too much of it was asked for; again after ``retry_after_s``.
+    """
 
     problem: str
     fix: str = ""
-    why: Literal["login", "role", "unknown", "wrong", "conflict", "failed"] = "wrong"
+    why: Literal["login", "role", "unknown", "wrong", "conflict", "failed", "later"] = "wrong"
+    retry_after_s: float = 0.0
 
 
 # ── notices out ─────────────────────────────────────────────────────────────────

@@ -31,20 +31,10 @@ async def rule(visit: Visit) -> Response:
 async def reply(visit: Visit) -> Response:
     """Answer a runbook's own question."""
     run = visit.request.path_params["run"]
-    values = {
-        name.removeprefix("answer."): value[:_COMMENT]
-        for name, value in visit.form.items()
-        if name.startswith("answer.")
-    }
-    request = m.Reply(run=run, step=visit.form.get("step", ""), values=values, comment=_comment(visit))
     try:
-        done = expect(await visit.ask(request), m.Done)
+        done = expect(await visit.ask(_reply(visit, run)), m.Done)
     except Stopped as stopped:
-        if stopped.no.why != "wrong":
-            raise
-        problem = f"{stopped.no.problem}\n{stopped.no.fix}".strip()
-        found = await runs.find(visit)
-        return await runs.page_of(visit, found, "run.html.j2", 400, values=values, problem=problem)
+        return await _asked_again(visit, stopped, await runs.find(visit), "run.html.j2")
     return visit.go(f"/runs/{run}", done.sentence)
 
 
@@ -54,13 +44,27 @@ async def show_link(visit: Visit) -> Response:
     return await runs.page_of(visit, found.run, "link.html.j2", link=_link(visit), about=found)
 
 
-async def rule_by_link(visit: Visit) -> Response:
-    """Approve or deny by a signed link; the link tells who it is."""
-    link, answer, found = _link(visit), _answer(visit), await _of_link(visit)
-    if _look_again(visit, answer, found.run):
+async def answer_by_link(visit: Visit) -> Response:
+    """Answer a change or a question by a signed link; the link tells who it is."""
+    link, found = _link(visit), await _of_link(visit)
+    run, request = found.run.head.id, _reply if "step" in visit.form else _rule
+    if request is _rule and _look_again(visit, _answer(visit), found.run):
         return await runs.page_of(visit, found.run, "sure.html.j2", link=link)
-    done = expect(await visit.ask(_rule(visit, found.run.head.id, link)), m.Done)
+    try:
+        done = expect(await visit.ask(request(visit, run, link)), m.Done)
+    except Stopped as stopped:
+        return await _asked_again(visit, stopped, found.run, "link.html.j2", link=link, about=found)
     return await visit.page("done.html.j2", title=done.sentence, done=done, back="", head=found.run.head)
+
+
+async def _asked_again(
+    visit: Visit, stopped: Stopped, found: m.RunFound, template: str, **more: object
+) -> Response:
+    """The same question with what was wrong with its answer, and with what was typed."""
+    if stopped.no.why != "wrong" or "step" not in visit.form:
+        raise stopped
+    problem = f"{stopped.no.problem}\n{stopped.no.fix}".strip()
+    return await runs.page_of(visit, found, template, 400, values=_values(visit), problem=problem, **more)
 
 
 async def _of_link(visit: Visit) -> m.LinkFound:
@@ -79,7 +83,7 @@ def _answer(visit: Visit) -> str:
 
 
 def _look_again(visit: Visit, answer: str, found: m.RunFound) -> bool:
-    """Whether a yes to this must be given twice: high risk, or events are lost or hidden for it."""
+    """Whether a yes to this must be given twice: its risk is high."""
     if answer != "approved" or visit.form.get("sure") == "yes":
         return False
     pending = told.waits_with(told.read(found))
@@ -95,6 +99,25 @@ def _rule(visit: Visit, run: str, link: str = "") -> m.Rule:
         comment=_comment(visit),
         link=link,
     )
+
+
+def _reply(visit: Visit, run: str, link: str = "") -> m.Reply:
+    return m.Reply(
+        run=run,
+        step=visit.form.get("step", ""),
+        values=_values(visit),
+        comment=_comment(visit),
+        digest=visit.form.get("digest", "")[:128],
+        link=link,
+    )
+
+
+def _values(visit: Visit) -> dict[str, str]:
+    return {
+        name.removeprefix("answer."): value[:_COMMENT]
+        for name, value in visit.form.items()
+        if name.startswith("answer.")
+    }
 
 
 def _comment(visit: Visit) -> str:

@@ -54,7 +54,7 @@ def routes(settings: Settings, line: Line) -> list[BaseRoute]:
         Route("/login", desk.open(login.show, public=True), methods=_LOOK),
         Route("/login", desk.open(login.log_in, public=True), methods=_SEND),
         Route("/links/{link}", desk.open(answering.show_link, public=True), methods=_LOOK),
-        Route("/links/{link}", desk.open(answering.rule_by_link, public=True), methods=_SEND),
+        Route("/links/{link}", desk.open(answering.answer_by_link, public=True), methods=_SEND),
         *(Route(path, desk.open(show), methods=_LOOK) for path, show in looks.items()),
         *(Route(path, desk.open(do), methods=_SEND) for path, do in sent.items()),
     ]

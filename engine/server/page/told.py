@@ -11,7 +11,7 @@ from contextlib import suppress
 import msgspec
 
 from engine import record, text
-from engine.pending import open_question, open_request
+from engine.pending import digest, open_question, open_request
 from engine.reports import timeline
 from engine.reports.story import Story, tell
 from engine.server import messages as m
@@ -38,10 +38,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """A question of the runbook itself that a run waits with."""
+    """A question of the runbook itself that a run waits with; ``digest``: what an answer is bound to."""
 
     run: str
     asked: record.Asked
+    digest: str
 
 
 def read(found: m.RunFound) -> record.Run:
@@ -67,7 +68,7 @@ def waits_with(run: record.Run) -> Request | Question | None:
             again=_void(waiting.run, asked),
         )
     found = open_question(run)
-    return None if found is None else Question(run=found[0].head.id, asked=found[1])
+    return None if found is None else Question(run=found[0].head.id, asked=found[1], digest=digest(*found))
 
 
 def _decisions(run: record.Run, step: str) -> tuple[Decision, ...]:

@@ -33,7 +33,7 @@ def body(notice: Notice, host: str, address: str) -> str:
     """Sentence, evidence, where to look or answer, and what tells a double."""
     lines = [harmless(notice.sentence), *(f"- {harmless(line)}" for line in notice.evidence)]
     if notice.link:
-        lines.append(f"Approve or deny: {address}{notice.link}")
+        lines.append(f"Answer without a login: {address}{notice.link}")
     if notice.path:
         lines.append(
             f"{'Look' if notice.link or notice.about != 'waiting' else 'Answer'}: {address}{notice.path}"

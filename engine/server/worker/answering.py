@@ -114,7 +114,7 @@ class Answers:
         """Whoever asks, if they may; nobody in particular where nobody needs to be known."""
         session = await self._session(token, caller)
         needed = NEEDS.get(type(request))
-        if isinstance(request, messages.Rule) and request.link:
+        if isinstance(request, messages.Rule | messages.Reply) and request.link:
             needed = None  # the link tells who it is
         if needed is None or (session and RANK[session.role] >= RANK[needed]):
             return session or Session(token=token, user="", role="viewer", until=0.0)

@@ -8,6 +8,7 @@ Not here: who may (``answering``), keeping runs (``keeper``).
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -152,14 +153,10 @@ class Deeds:
     # ── what runs wait with ─────────────────────────────────────────────────────
 
     async def _rule(self, asked: messages.Rule, who: Session) -> Answer:
-        by, via = who.user, "page"
-        if asked.link:
-            found = await self._link(asked.link)
-            if isinstance(found, No):
-                return found
-            if (found.run, found.digest) != (asked.run, asked.digest):
-                return No(problem="this link is about another request", fix="open it again", why="wrong")
-            by, via = found.person, "link"
+        found = await self._answers_as(asked, who)
+        if isinstance(found, No):
+            return found
+        by, via = found
         ruling = approval.Ruling(
             digest=asked.digest, answer=asked.answer, by=by, comment=asked.comment, via=via
         )
@@ -171,12 +168,28 @@ class Deeds:
         return Done(sentence=f"{ruled.answer} by {by}")
 
     async def _reply(self, asked: messages.Reply, who: Session) -> Answer:
+        found = await self._answers_as(asked, who)
+        if isinstance(found, No):
+            return found
+        by, via = found
         saying = answering.Saying(
-            step=asked.step, values=asked.values, by=who.user, comment=asked.comment, via="page"
+            step=asked.step, digest=asked.digest, values=asked.values, by=by, comment=asked.comment, via=via
         )
         await self.keeper.books.do(lambda journal: answering.reply(asked.run, saying, journal, time.time()))
-        await self.keeper.go_on(asked.run.partition(".")[0], who.user)
-        return Done(sentence=f"answered by {who.user}")
+        await self.keeper.go_on(asked.run.partition(".")[0], by)
+        self._log.info("answered", run=asked.run, user=by, via=via)
+        return Done(sentence=f"answered by {by}")
+
+    async def _answers_as(self, asked: messages.Rule | messages.Reply, who: Session) -> tuple[str, str] | No:
+        """Who answers, and how: whoever is logged in, or the person of a link to just this."""
+        if not asked.link:
+            return who.user, "page"
+        found = await self._link(asked.link)
+        if isinstance(found, No):
+            return found
+        if (found.run, found.digest) != (asked.run, asked.digest):
+            return No(problem="this link is about another request", fix="open it again", why="wrong")
+        return found.person, "link"
 
     async def _read_link(self, asked: messages.ReadLink, _: Session) -> Answer:
         link = await self._link(asked.link)
@@ -191,7 +204,8 @@ class Deeds:
         if isinstance(link, No):
             return link
         whole = await self.keeper.books.do(lambda journal: journal.run(link.run))
-        return answerable(link, whole.events, self._people.role_of(link.person)) or link
+        role = await asyncio.to_thread(self._people.role_of, link.person)
+        return answerable(link, whole, role) or link
 
     # ── notices ─────────────────────────────────────────────────────────────────
 

@@ -1,22 +1,21 @@
-"""Signed, time-limited links in notices: one person may answer one request of one run with it.
+"""Signed, time-limited links in notices: one person may answer one request or question of one run with it.
 
-One promise: a link counts for nothing but the request that it was made for: not for another plan of the
-same run, not once somebody has ruled on it, not when its person may not approve any more.
+One promise: a link counts for nothing but what it was made for: not for another plan or question of the
+same run, not once somebody has answered it, not when its person may not approve any more.
 
 The signed part holds run, digest, person and end; the key is the worker's (``engine.server.worker.keys``).
 
-Not here: ruling (``engine.running.approval``), sending (``engine.server.telling``).
+Not here: answering (``engine.running.approval``, ``answering``), sending (``engine.server.telling``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
-from engine import text
-from engine.record import Event, Requested, Ruled
+from engine import pending, text
+from engine.record import Answered, Asked, Requested, Ruled, Run
 from engine.server.messages import No, Role
 from engine.server.settings import RANK
 from engine.server.worker import keys
@@ -29,7 +28,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     """What a link lets its holder do.
 
     Attributes:
-        digest: Of the request that it was made for (``record.Requested``).
+        digest: Of what it was made for (``engine.pending.digest``).
         person: The user it was sent to, who answers with it.
         until: When it ends (epoch seconds).
     """
@@ -70,46 +69,70 @@ class Links:
         return Link(run=run, digest=digest, person=person, until=until)
 
 
-def answerable(link: Link, events: Iterable[Event], role: Role | None) -> No | None:
+def answerable(link: Link, run: Run, role: Role | None) -> No | None:
     """Why a link can't be answered with (any more); None where it can.
 
     Args:
         link: As read.
-        events: Of its run, from the journal.
+        run: Its run, from the journal.
         role: Of its person now (``People.role_of``).
     """
-    requested = [one for one in events if isinstance(one, Requested)]
-    ruled = [one for one in events if isinstance(one, Ruled) and one.digest == link.digest]
-    if ruled:
-        return No(problem=f"this was answered already: {_said(ruled[-1])}", fix=_LOOK, why="conflict")
-    if not any(one.digest == link.digest for one in requested):
-        return No(problem="this link is about a request that this run has not made", fix=_LOOK, why="unknown")
-    if requested[-1].digest != link.digest:
-        return No(
-            problem="the plan has changed since this link was sent, so it counts no more",
-            fix="the page shows the plan as it is now",
-            why="conflict",
-        )
+    found = pending.holder_of(run)
+    if found is None or pending.digest(*found) != link.digest:
+        return _over(link, run, found)
     if role is None or RANK[role] < RANK["approver"]:
         return No(
-            problem=f"{link.person} may not approve changes (any more)", fix="ask an approver", why="role"
+            problem=f"{link.person} may not answer what runs ask (any more)",
+            fix="ask an approver",
+            why="role",
         )
     return None
+
+
+def _over(link: Link, run: Run, waits: object) -> No:
+    """What became of what a link was made for."""
+    for holder in pending.family(run):
+        asked = [one for one in holder.events if isinstance(one, Requested | Asked)]
+        mine = next((one for one in asked if pending.digest(holder, one) == link.digest), None)
+        if mine is None:
+            continue
+        answers = (one for one in holder.events if isinstance(one, Ruled | Answered) and _is_of(one, mine))
+        said = next(answers, None)
+        if said is not None:
+            return No(problem=f"this was answered already: {_said(said)}", fix=_LOOK, why="conflict")
+        if waits is None:
+            return No(problem="the run waits for no answer any more", fix=_LOOK, why="conflict")
+        what = "plan" if isinstance(mine, Requested) else "question"
+        return No(
+            problem=f"the {what} has changed since this link was sent, so it counts no more",
+            fix="the page shows what the run waits with now",
+            why="conflict",
+        )
+    return No(problem="this link is about a request that this run has not made", fix=_LOOK, why="unknown")
+
+
+def _is_of(answer: Ruled | Answered, waits: Requested | Asked) -> bool:
+    """Whether this answered that."""
+    if isinstance(waits, Requested):
+        return isinstance(answer, Ruled) and answer.digest == waits.digest
+    return answer.step == waits.step and answer.at >= waits.at
 
 
 _FIX = "open the run on the page and log in"
 _LOOK = "the page tells what became of the run"
 
 
-def _said(ruled: Ruled) -> str:
-    """What became of the request, in words."""
-    when = text.day_and_time(ruled.at)
+def _said(answer: Ruled | Answered) -> str:
+    """What became of it, in words."""
+    when, by = text.day_and_time(answer.at), f"by {answer.by or 'somebody'}"
+    if isinstance(answer, Answered):
+        return f"{'nobody answered in time' if answer.expired else by}, {when}"
     words = {
-        "approved": f"approved by {ruled.by or 'somebody'}",
-        "denied": f"denied by {ruled.by or 'somebody'}",
+        "approved": f"approved {by}",
+        "denied": f"denied {by}",
         "expired": "it has expired",
         "void": "it is void",
         "withdrawn": "it was withdrawn",
-    }[ruled.answer]
-    because = f" ({ruled.because})" if ruled.because else ""
+    }[answer.answer]
+    because = f" ({answer.because})" if answer.because else ""
     return f"{words}{because}, {when}"

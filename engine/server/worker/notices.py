@@ -14,8 +14,8 @@ from typing import Literal
 
 import msgspec
 
-from engine import text
-from engine.record import Answered, Asked, Ended, Event, Requested, Ruled, Run
+from engine import pending, text
+from engine.record import Asked, Ended, Run
 from engine.reports import story, timeline
 from engine.reports.story import Proposal, Story
 from engine.server.messages import LeaseRow
@@ -34,7 +34,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         key: The same for the same news; each person is told it once.
-        digest: Of the request that can be answered with a link; empty for none.
+        digest: Of what can be answered with a link (``engine.pending.digest``); empty for none.
         link_until: When a link for it ends at the latest (epoch seconds).
         Others: As ``messages.Notice``.
     """
@@ -75,45 +75,30 @@ def of_run(run: Run) -> Draft | None:
 
 
 def _waiting(run: Run) -> Draft | None:
-    """The request or the question that a run waits with; None where it has been answered meanwhile."""
-    open_ = open_request(run.events)
-    if open_ is None:
+    """What a run, or one that it called, waits with; None where it has been answered meanwhile."""
+    found = pending.holder_of(run)
+    if found is None:
         return None
-    told = story.tell(run)
-    if isinstance(open_, Asked):
-        return _draft(
-            run,
-            about="waiting",
-            key=f"{run.head.id}/asked/{open_.step}/{open_.at:.6f}",
-            at=open_.at,
-            outcome="waiting",
-            sentence=f"{_where(run)} asks: {open_.question}{_until(open_.expires_at)}",
-            evidence=_lines(_of_the_cause(told)),
-        )
+    holder, waits = found
+    told, until = story.tell(holder), pending.due(run)
+    if isinstance(waits, Asked):
+        key = f"{run.head.id}/asked/{waits.step}/{waits.at:.6f}"
+        wish, evidence = f"asks: {waits.question}", _of_the_cause(told)
+    else:
+        key = f"{run.head.id}/requested/{waits.digest}"
+        wish, evidence = f"waits for a yes to {waits.remediation}", _of_the_request(told, waits.remediation)
     return _draft(
         run,
         about="waiting",
-        key=f"{run.head.id}/requested/{open_.digest}",
-        at=open_.at,
+        key=key,
+        at=waits.at,
         outcome="waiting",
-        sentence=f"{_where(run)} waits for a yes to {open_.remediation}{_until(open_.decide_by)}",
-        evidence=_lines(_of_the_request(told, open_.remediation)),
-        digest=open_.digest,
-        link_until=open_.decide_by,
+        target=run.head.target or holder.head.target,
+        sentence=f"{_where(holder)} {wish}{_until(until)}",
+        evidence=_lines(evidence),
+        digest=pending.digest(holder, waits),
+        link_until=until or 0.0,
     )
-
-
-def open_request(events: tuple[Event, ...]) -> Requested | Asked | None:
-    """The last request or question that nobody has answered; None where none is open."""
-    open_: Requested | Asked | None = None
-    for event in events:
-        if isinstance(event, Requested | Asked):
-            open_ = event
-        elif (isinstance(event, Ruled) and isinstance(open_, Requested) and event.digest == open_.digest) or (
-            isinstance(event, Answered) and isinstance(open_, Asked) and event.step == open_.step
-        ):
-            open_ = None
-    return open_
 
 
 def of_lease(lease: LeaseRow, now: float) -> Draft | None:

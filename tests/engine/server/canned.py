@@ -20,7 +20,7 @@ import msgspec
 import uvicorn
 from starlette.applications import Starlette
 
-from engine import audit, record
+from engine import audit, pending, record
 from engine.server import messages as m
 from engine.server import wire
 from engine.server.alerts.alert import Alert
@@ -171,7 +171,10 @@ class Canned:
                 name="kernel-upgrade", summary="Will the agent load on another kernel?", needs=("btf",)
             ),
         )
-        self.links = {"good-link": "20261122-0305-events-dropped-w4it"}
+        self.links = {
+            "good-link": "20261122-0305-events-dropped-w4it",
+            "ask-link": "20261122-0306-memory-leak-a5kd",
+        }
         self.plays: set[asyncio.Task[None]] = set()
         self.pace = 1.0
 
@@ -451,6 +454,9 @@ class Canned:
                 if isinstance(found, m.No):
                     return found
                 return self._rule(request, found.person)
+            case m.Reply() if request.link:
+                self.asked.append(request)
+                return self._do(request, "anna")
         if not user:
             return m.No(problem="nobody is logged in", fix="log in", why="login")
         if isinstance(request, m.WhoAmI):
@@ -574,7 +580,9 @@ class Canned:
                 fix="open the run on the page and log in",
                 why="wrong",
             )
-        return m.LinkFound(run=self.found(run), digest=digest(run), person="anna", until=time.time() + 1800)
+        question = pending.open_question(self.runs[run][1])
+        bound_to = pending.digest(*question) if question else digest(run)
+        return m.LinkFound(run=self.found(run), digest=bound_to, person="anna", until=time.time() + 1800)
 
     def _rule(self, request: m.Rule, user: str) -> m.Answer:
         state, run = self.runs[request.run]

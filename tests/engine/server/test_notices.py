@@ -8,13 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import record
+from engine import pending, record
 from engine.record import Ended, Requested, Ruled, Run
 from engine.server.messages import LeaseRow, Notice, NoticeTold
 from engine.server.settings import Notify
 from engine.server.worker import notices, outbox
 from engine.server.worker.links import Link, Links
 from engine.server.worker.notices import Draft
+from tests.engine.test_approval import CALLER, Desk
 from tests.samples import runs
 
 ANNA = Notify(name="anna", url_file="/etc/runbook/anna", person="anna", link_for=600.0)
@@ -38,7 +39,7 @@ def waiting_run(*further: record.Event) -> Run:
     place = next(i for i, one in enumerate(whole.events) if isinstance(one, record.Planned))
     request = Requested(
         at=1000.0,
-        step="3",
+        step=whole.events[place].step,
         remediation="poll-interval",
         digest="d" * 64,
         decide_by=2800.0,
@@ -104,15 +105,31 @@ def test_a_run_that_goes_on_or_was_called_is_not_told() -> None:
     assert notices.of_run(msgspec.structs.replace(run, events=run.events[:5])) is None
 
 
-def test_a_question_is_told_without_a_link() -> None:
-    """It is answered on the page, with its values."""
+def test_a_question_is_told_with_what_a_link_is_bound_to() -> None:
+    """It is answered on the page, with its values, also by a link."""
     asked = record.Asked(at=5.0, step="2", question="Which of the two?", answers={}, expires_at=60.0)
     end = Ended(at=6.0, outcome="waiting", sentence="Waits.")
     run = waiting_run()
-    told_ = notices.of_run(msgspec.structs.replace(run, events=(asked, end)))
+    run = msgspec.structs.replace(run, events=(asked, end))
+    told_ = notices.of_run(run)
     assert told_ is not None
     assert "asks: Which of the two?" in told_.sentence
-    assert told_.digest == ""
+    assert told_.digest == pending.digest(run, asked)
+    assert told_.link_until == 60.0
+
+
+def test_what_a_called_run_waits_with_is_told_by_its_caller(tmp_path: Path) -> None:
+    """A change in a called runbook at three in the night: somebody hears of it, with cause and plan."""
+    desk = Desk(tmp_path, CALLER)
+    run = desk.begin()
+    told_ = notices.of_run(run)
+    assert told_ is not None
+    assert (told_.about, told_.run, told_.path) == ("waiting", run.head.id, f"/runs/{run.head.id}")
+    assert "waits for a yes to ring" in told_.sentence
+    assert any("→" in line for line in told_.evidence)
+    found = pending.open_request(run)
+    assert found is not None
+    assert (told_.digest, told_.link_until) == (found.requested.digest, found.requested.decide_by)
 
 
 def test_the_same_run_gives_the_same_key() -> None:

@@ -146,6 +146,24 @@ def test_a_link_shows_the_question_without_a_login_and_is_answered_by_a_form(ser
     assert served.worker.asked[0].link == "good-link"
 
 
+def test_a_link_shows_a_runbooks_question_and_takes_its_answer(served):
+    """Typed fields as on the page; what was wrong comes back with what was written."""
+    somebody = Visitor(served.port)
+    page = somebody.get("/links/ask-link")
+    assert "You answer as anna" in page.markup.words
+    held = {one["name"]: one.get("value", "") for one in page.markup.all("input") if "name" in one}
+    answers = {"answer.when": "now", "answer.patience": "soon", "answer.batches": "2", "answer.drain": "yes"}
+    fields = {"step": held["step"], "digest": held["digest"], "form": page.token}
+    wrong = somebody.post("/links/ask-link", fields | answers)
+    assert wrong.status == 400
+    assert "is no duration" in wrong.markup.words
+    assert 'value="soon"' in wrong.text
+    done = somebody.post("/links/ask-link", fields | answers | {"answer.patience": "30 s"})
+    assert (done.status, "Answered; the run goes on." in done.markup.words) == (200, True)
+    reply = served.worker.asked[-1]
+    assert (reply.link, reply.digest, reply.values["patience"]) == ("ask-link", held["digest"], "30 s")
+
+
 def test_a_link_that_is_not_ours_says_what_to_do(served):
     """It may have been cut by a mail program."""
     answer = Visitor(served.port).get("/links/cut-off")

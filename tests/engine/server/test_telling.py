@@ -312,7 +312,7 @@ def test_text_from_outside_calls_no_channel_and_stays_on_its_line() -> None:
     assert "\x1b" not in body
     for call in ("@everyone", "@here", "<!channel", "<@U1"):
         assert call not in body
-    assert "Approve or deny: https://r.example.org/links/abc" in body
+    assert "Answer without a login: https://r.example.org/links/abc" in body
     assert "Look: https://r.example.org/runs/run-1" in body
 
 
