@@ -221,9 +221,17 @@ class Campaign:
         ways += [self._kill_at_commit] * 4
         time.sleep(self.chance.uniform(0, 0.8))
         self.chance.choice(ways)()
-        gone = [part for part, process in self.serving.processes.items() if process.poll() is not None]
-        if gone:
-            self.serving.start(*gone)
+        self._revive()
+
+    def _revive(self) -> None:
+        """Start what is gone; what was told to die may do so only now."""
+        for patience in (True, True, False):
+            gone = [part for part, process in self.serving.processes.items() if process.poll() is not None]
+            try:
+                self.serving.start(*gone) if gone else None
+            except AssertionError:
+                if not patience:
+                    raise
 
     def _kill_worker(self) -> None:
         """The worker alone: what it started goes on without it."""
@@ -299,6 +307,7 @@ class Campaign:
             time.sleep(0.2)
             return not self.open_jobs() and not self.open_leases()
 
+        self._revive()
         eventually(quiet, within=within, why=f"jobs {self.open_jobs()} or leases did not end")
 
     def open_jobs(self) -> list[Any]:
