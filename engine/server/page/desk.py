@@ -45,7 +45,15 @@ HEADERS = {
 }
 #: How long taking back a change may take: an agent is reloaded for it.
 UNDO_S = 310.0
-_STATUS = {"login": 401, "role": 403, "unknown": 404, "wrong": 400, "conflict": 409, "failed": 500}
+_STATUS = {
+    "login": 401,
+    "role": 403,
+    "unknown": 404,
+    "wrong": 400,
+    "conflict": 409,
+    "later": 429,
+    "failed": 500,
+}
 _TITLES = {
     400: "That can't be done",
     401: "Log in first",
@@ -53,6 +61,7 @@ _TITLES = {
     404: "There is no such page",
     405: "That can't be done here",
     409: "It has moved on",
+    429: "Too much at once",
     500: "Something broke here",
     503: "The worker can't be reached",
 }
@@ -118,9 +127,9 @@ class Visit:
 
         Raises:
             Stopped: It said no.
-            WorkerGone: There is none.
+            WorkerGone: There is none, or none that can answer now.
         """
-        answer = await self.desk.line.ask(request, self.token, timeout_s=timeout_s)
+        answer = unless_busy(await self.desk.line.ask(request, self.token, timeout_s=timeout_s))
         if isinstance(answer, m.No):
             raise Stopped(answer)
         return answer
@@ -208,6 +217,7 @@ class Desk:
         who, stats = await asyncio.gather(
             self.line.ask(m.WhoAmI(), visit.token), self.line.ask(m.GetStats(), visit.token)
         )
+        unless_busy(who)  # else somebody who is logged in would have to log in
         if isinstance(who, m.Session) and who.until > time.time():
             visit.who = who
         elif self.settings.people.anonymous == "viewer":
@@ -227,6 +237,13 @@ class Desk:
             again = f"{visit.path}{'&' if request.url.query else '?'}here="
             return await visit.page("again.html.j2", again=again)
         return visit.go(f"/login?next={quote(visit.path, safe='')}")
+
+
+def unless_busy(answer: m.Answer) -> m.Answer:
+    """The answer. Raises ``WorkerGone`` where the worker says that it can't answer now."""
+    if isinstance(answer, m.Busy):
+        raise WorkerGone(answer.because, fix="try again in a moment")
+    return answer
 
 
 def expect(answer: m.Answer, kind: type[T]) -> T:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from engine.server import messages as m
 from engine.server.page import gate
-from engine.server.page.desk import HEADERS, Visit
+from engine.server.page.desk import HEADERS, Visit, unless_busy
 from engine.server.settings import seconds
 
 
@@ -33,7 +33,7 @@ async def log_in(visit: Visit) -> Response:
         user=user, password=visit.form.get("password", "")[:1000], remote=client.host if client else ""
     )
     # Checking a password takes its time on purpose.
-    answer = await visit.desk.line.ask(asked, timeout_s=30.0)
+    answer = unless_busy(await visit.desk.line.ask(asked, timeout_s=30.0))
     if isinstance(answer, m.Session):
         gone = visit.go(onward)
         lasts = int(seconds(visit.desk.settings.people.session))  # unused, the worker ends it sooner
@@ -41,8 +41,12 @@ async def log_in(visit: Visit) -> Response:
         visit.desk.cookies.drop(gone, visit.desk.cookies.visit)
         return gone
     no = answer if isinstance(answer, m.No) else m.No(problem="the worker can't log anybody in")
-    status = 429 if no.why == "conflict" else 401
-    return await visit.page("login.html.j2", status, onward=onward, user=user, problem=no.problem, fix=no.fix)
+    status = {"later": 429, "failed": 500}.get(no.why, 401)
+    told = {"onward": onward, "user": user, "problem": no.problem, "fix": no.fix}
+    shown = await visit.page("login.html.j2", status, **told)
+    if no.why == "later":
+        shown.headers["Retry-After"] = str(max(1, round(no.retry_after_s)))
+    return shown
 
 
 async def log_out(visit: Visit) -> Response:

@@ -52,7 +52,7 @@ class Attempts:
         times = self._failed.get(key)
         if times is None:
             return 0.0
-        while times and now - times[0] >= WINDOW_S:
+        while times and not 0 <= now - times[0] < WINDOW_S:  # ahead of now: the clock was set back
             times.popleft()
         return times[0] + WINDOW_S - now if len(times) >= self._limit else 0.0
 

@@ -95,17 +95,20 @@ class People:
         counted = self._attempts.take(asked.remote, asked.user, now)
         if isinstance(counted, float):
             self._log.warning("login refused", remote=asked.remote, because=_MANY)
-            return No(problem=_MANY, fix=f"try again in {max(1, round(counted / 60))} min", why="login")
+            fix = f"try again in {max(1, round(counted / 60))} min"
+            return No(problem=_MANY, fix=fix, why="later", retry_after_s=counted)
         if self._waiting >= _MOST_WAITING:
             self._attempts.give_back(counted)
-            return No(problem="too many people log in at once", fix="try again in a moment", why="login")
+            return No(
+                problem="too many people log in at once",
+                fix="try again in a moment",
+                why="later",
+                retry_after_s=5.0,
+            )
         self._waiting += 1
         try:
-            user, problem = self._found(asked.user)
             async with self._turn:
-                right = await asyncio.to_thread(
-                    passwords.matches, asked.password, user.password if user else None
-                )
+                user, problem, right = await asyncio.to_thread(self._look, asked.user, asked.password)
         finally:
             self._waiting -= 1
         if problem:
@@ -116,6 +119,11 @@ class People:
         self._attempts.give_back(counted)
         self._log.info("login", remote=asked.remote, user=user.name, role=user.role)
         return user
+
+    def _look(self, name: str, password: str) -> tuple[User | None, str, bool]:
+        """The user of a name, why nobody can be looked up, and whether the password is theirs."""
+        user, problem = self._found(name)
+        return user, problem, passwords.matches(password, user.password if user else None)
 
     def _found(self, name: str) -> tuple[User | None, str]:
         """The user of a name, and why nobody can be looked up."""

@@ -247,3 +247,34 @@ def test_a_worker_that_speaks_another_language_is_an_error_with_a_way_out(served
     answer = anna.get("/targets")
     assert answer.status == 500
     assert "restart both" in answer.markup.words
+
+
+class Refusing(Canned):
+    """A worker that answers one kind of request in its own way."""
+
+    def __init__(self, kind, answer):
+        super().__init__()
+        self.kind, self.given = kind, answer
+
+    def _one(self, request, token):
+        return self.given if isinstance(request, self.kind) else super()._one(request, token)
+
+
+def test_who_tried_too_often_is_told_when_to_come_again():
+    """Programs and people: 429 with `Retry-After`, and the sentence."""
+    no = m.No(problem="too many failed logins", fix="try again in 2 min", why="later", retry_after_s=90.4)
+    with Served(Refusing(m.Login, no), Settings()) as served:
+        visitor = Visitor(served.port)
+        fields = {"user": "anna", "password": "x", "form": visitor.get("/login").token}
+        answer = visitor.post("/login", fields)
+        assert answer.status == 429
+        assert answer.headers["retry-after"] == "90"
+        assert "Too many failed logins" in answer.markup.words
+
+
+def test_while_the_worker_can_not_look_somebody_up_nobody_is_sent_to_the_login():
+    """They are logged in; the page says that it is busy."""
+    with Served(Refusing(m.WhoAmI, m.Busy(because="the queue is locked")), Settings()) as served:
+        answer = Visitor(served.port).get("/")
+        assert answer.status == 503
+        assert "queue is locked" in answer.markup.words

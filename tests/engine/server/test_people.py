@@ -142,8 +142,19 @@ def test_after_so_many_failures_an_address_waits_even_with_the_right_password(tm
     refused = place.login()
     assert isinstance(refused, No)
     assert "too many failed logins" in refused.problem
+    assert refused.why == "later"
+    assert 0 < refused.retry_after_s <= WINDOW_S
     assert isinstance(place.login(remote="198.51.100.1"), Session)
     place.now += WINDOW_S
+    assert isinstance(place.login(), Session)
+
+
+def test_a_clock_that_is_set_back_shuts_nobody_out(tmp_path: Path) -> None:
+    """Failures of tomorrow count for nothing today."""
+    place = Place(tmp_path, logins=3)
+    for number in range(3):
+        place.login(user=f"u{number}", password="no")
+    place.now -= 3600.0
     assert isinstance(place.login(), Session)
 
 
