@@ -1,8 +1,11 @@
 """The queue's one thread: offers that come together are written together.
 
 One promise: whoever is told ``Taken`` finds its alerts on disk, and the runs that they ask for in the same
-transaction; ``Busy`` means that nothing of the offer was taken.
+transaction; ``Busy`` means that nothing of the offer was taken; no more runs than ``runs.queue`` are queued.
 
+Where there is room for some run, an offer is taken whole: alerts whose runs find no room are kept as ``full``
+and get their runs as soon as there is room, before anything that comes later. Where there is none, an offer
+with news that asks for a run is ``Busy``.
 Not here: decisions (``intake``), rows (``queue``).
 """
 
@@ -14,11 +17,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import msgspec
+
 from engine.redaction import HERE
 from engine.running.runner import new_id
 from engine.server.alerts.alert import Alert
 from engine.server.messages import Busy, Offer, Taken, Taking
-from engine.server.settings import Runs, seconds
+from engine.server.settings import Runs
 from engine.server.worker import intake
 from engine.server.worker.intake import Decided
 from engine.server.worker.job import Job
@@ -31,6 +36,8 @@ T = TypeVar("T")
 AT_ONCE = 1000
 #: So many alerts that joined a run, or have resolved, are told in its journal; the queue knows all.
 TOLD, RUNS_COUNTED = 20, 1000
+#: An alert that was not heard of for so long is not judged again before it comes.
+STALE_S = 86400.0
 _FULL = "the queue is full: {queued} runs wait for their turn"
 
 
@@ -72,6 +79,25 @@ class Desk:
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all())
         return await future
+
+    async def judge_again(self) -> bool:
+        """Decide on alerts whose time has come: the cooldown is over, or there is room. True: on some.
+
+        Raises:
+            QueueUnavailable: Nothing of it was written.
+        """
+        jobs, changed = await self.do(lambda _: self._again(time.time()))
+        if jobs:
+            self.taken(jobs)
+        return changed
+
+    async def begin_anew(self, job: Job) -> Job | None:
+        """A run that was broken off with the worker is queued anew for its alerts, where some fire still.
+
+        Raises:
+            QueueUnavailable: Nothing of it was written.
+        """
+        return await self.do(lambda _: self._anew(job, time.time()))
 
     async def close(self) -> None:
         """Write what is under way; then the file is let go."""
@@ -116,34 +142,88 @@ class Desk:
         jobs: list[Job] = []
         with self.queue.transaction():
             queued = self.queue.queued()
+            room = self._runs.queue - queued - self.queue.without_room()
             for offer in offers:
                 try:
                     with self.queue.part():
-                        takings, new = self._take(offer, full=queued >= self._runs.queue)
+                        takings, new = self._take(offer, room)
                 except _Full:
                     self.queue.count("alerts", "full", len(offer.alerts))
                     answers.append(Busy(because=_FULL.format(queued=queued)))
                     continue
-                queued += len(new)
                 jobs += new
+                queued += len(new)
+                room -= len(new) + sum(one.fate == "full" for one in takings)
                 answers.append(Taken(takings=tuple(takings)))
         return answers, jobs
 
-    def _take(self, offer: Offer, *, full: bool) -> tuple[list[Taking], list[Job]]:
-        ready, now, cooldown = self._triggers.now(), time.time(), seconds(self._runs.cooldown)
-        takings, jobs = [], []
+    def _take(self, offer: Offer, room: int) -> tuple[list[Taking], list[Job]]:
+        ready, now = self._triggers.now(), time.time()
+        takings: list[Taking] = []
+        jobs: list[Job] = []
         for alert in map(HERE.struct, offer.alerts):  # before anything is made of it
-            decided = intake.decide(alert, ready, self.queue, now, cooldown)
-            run = decided.run
-            if decided.wanted is not None:
-                if full:
+            decided = intake.decide(alert, ready, self.queue, now, self._runs)
+            if decided.wanted is not None and len(jobs) >= room:
+                if room <= 0 and not decided.again:
                     raise _Full
-                jobs.append(self._job(alert, offer.sender, decided, now))
-                run = jobs[-1].id
-            taking = Taking(alert=alert.key, fate=decided.fate, run=run, because=decided.because)
-            self._write(alert, offer.sender, decided, taking, now)
+                decided = intake.without_room(decided)
+            decided, new = self._carry_out(alert, offer.sender, decided, now)
+            jobs += new
+            self._write(alert, offer.sender, decided, now)
+            because = decided.because
+            if decided.still:
+                because = f"it is known already; still {decided.still}: {because}"
+            taking = Taking(alert=alert.key, fate=decided.fate, run=decided.run, because=because)
             takings.append(taking)
         return takings, jobs
+
+    def _carry_out(
+        self, alert: Alert, sender: str, decided: Decided, now: float
+    ) -> tuple[Decided, list[Job]]:
+        """Queue the run that a decision asks for; the decision names it then."""
+        if decided.wanted is None:
+            return decided, []
+        job = self._job(alert, sender, decided, now)
+        return decided._replace(run=job.id), [job]
+
+    def _again(self, now: float) -> tuple[list[Job], bool]:
+        """Judge what is due; whether anything has another fate now."""
+        room = self._runs.queue - self.queue.queued()
+        due = self.queue.due(now, AT_ONCE, has_room=room > 0)
+        if not due:
+            return [], False
+        ready, jobs, changed = self._triggers.now(), list[Job](), False
+        with self.queue.transaction():
+            for alert, sender, last_at in due:
+                decided = intake.decide(alert, ready, self.queue, now, self._runs)
+                if last_at < now - STALE_S or not (decided.again or decided.still):
+                    self.queue.not_due(alert.key)  # it is over, or nobody speaks of it any more
+                    continue
+                if decided.wanted is not None and len(jobs) >= room:
+                    if room > 0:
+                        break  # the rest keeps its turn
+                    decided = intake.without_room(decided)
+                decided, new = self._carry_out(alert, sender, decided, now)
+                jobs += new
+                self.queue.change_alert(alert.key, decided)
+                if decided.again and decided.fate != "full":
+                    self.queue.count("alerts", decided.fate)
+                    changed = True
+        return jobs, changed
+
+    def _anew(self, job: Job, now: float) -> Job | None:
+        if not self.queue.is_still_firing(job.id):
+            return None
+        new = msgspec.structs.replace(
+            job, id=new_id(job.runbook, now), doing="start", state="queued", tries=0, queued_at=now,
+            started_at=None, ended_at=None, outcome="", due=None,
+        )  # fmt: skip
+        with self.queue.transaction():
+            self.queue.change_job(job)
+            self.queue.add_job(new)
+            because = f"run {job.id} was broken off when the worker stopped: it begins anew"
+            self.queue.move_alerts(job, new, because)
+        return new
 
     def _job(self, alert: Alert, sender: str, decided: Decided, now: float) -> Job:
         wanted = decided.wanted
@@ -162,22 +242,22 @@ class Desk:
         self.queue.add_job(job)
         return job
 
-    def _write(self, alert: Alert, sender: str, decided: Decided, taking: Taking, now: float) -> None:
+    def _write(self, alert: Alert, sender: str, decided: Decided, now: float) -> None:
         self.queue.count("alerts", decided.fate)
-        if decided.fate == "duplicate":
+        if decided.fate == "duplicate" or decided.again:
             self.queue.see_again(alert.key, now)
-        elif decided.again:
-            self.queue.change_alert(taking, decided.trace, now)
+            if decided.again or decided.still:
+                self.queue.change_alert(alert.key, decided)
         else:
-            told = not taking.run or not self._is_told(taking)
-            self.queue.add_alert(alert, sender, (taking, decided.trace), now, told=told)
+            told = not decided.run or not self._is_told(decided)
+            self.queue.add_alert(alert, sender, decided, now, told=told)
 
-    def _is_told(self, taking: Taking) -> bool:
+    def _is_told(self, decided: Decided) -> bool:
         """Whether a run's journal tells of an alert: of a storm only the beginning."""
-        if taking.fate not in self._told_of:
+        if decided.fate not in self._told_of:
             return True
-        told = self._told_of[taking.fate]
-        told[taking.run] = told.get(taking.run, 0) + 1
+        told = self._told_of[decided.fate]
+        told[decided.run] = told.get(decided.run, 0) + 1
         if len(told) > RUNS_COUNTED:
             del told[next(iter(told))]
-        return told.get(taking.run, 0) <= TOLD
+        return told.get(decided.run, 0) <= TOLD

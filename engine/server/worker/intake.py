@@ -1,9 +1,12 @@
 """What becomes of an alert: pure decisions, with a trace of each.
 
-One promise: whatever order alerts come in, however often, each asks for at most one run; and the trace
-says why, with the values that were compared. What an alert holds is data: templates stand in runbooks only.
+One promise: whatever order alerts come in, however often, no alert has two runs at once, and a further one
+only where the last has ended without an answer for it; the trace says why, with the values that were
+compared. What an alert holds is data: templates stand in runbooks only.
 
 Alert → candidates (triggers that fit, best first) → guards → a fate, and a run for the first candidate.
+An alert that came before is judged anew when no run is at work on it: it was held, fitted nothing or found
+no room; its run broke off; or its run has mended the trouble, and after the cooldown it fires still.
 Not here: reading runbooks (``triggers``), writing down (``queue``), carrying out (``keeper``).
 """
 
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,6 +22,7 @@ from engine.errors import RunbookError, UsageError
 from engine.language import expressions, inputs, scope
 from engine.server.alerts.alert import Alert
 from engine.server.messages import Considered, Fate
+from engine.server.settings import Runs, seconds
 from engine.server.worker.job import Job
 from engine.server.worker.triggers import Ready
 from engine.text import span
@@ -29,13 +33,24 @@ _TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+-]{0,199}")
 MAX_VALUE = 1000
 #: After one of these the same alert starts no further run while it fires.
 NO_LOOP = frozenset({"rehearsed", "unfixed", "refused"})
+#: After one of these an alert that comes again waits for the end of the cooldown by itself.
+BROKEN_OFF = frozenset({"interrupted", "failed"})
+
+
+class Before(NamedTuple):
+    """What became of an alert when it came; ``state`` and ``outcome`` are its run's, empty for none."""
+
+    fate: Fate
+    run: str = ""
+    state: str = ""
+    outcome: str = ""
 
 
 class Known(Protocol):
     """What the queue knows, as far as a decision asks."""
 
-    def known(self, alert: str) -> tuple[str, str] | None:
-        """Fate and run of an alert that came before."""
+    def known(self, alert: str) -> Before | None:
+        """What became of an alert that came before."""
 
     def has_resolved(self, fingerprint: str, starts_at: float) -> bool:
         """Whether this alert, begun then or later, is known to be over."""
@@ -43,8 +58,8 @@ class Known(Protocol):
     def run_of(self, fingerprint: str, starts_at: float) -> str:
         """The run that a firing alert started or joined; empty for none."""
 
-    def last_job(self, runbook: str, target: str) -> Job | None:
-        """The newest run of a runbook on a target."""
+    def last_job(self, runbook: str, target: str, *, dry_run: bool) -> Job | None:
+        """The newest run of a runbook on a target; dry-runs only where one is wanted."""
 
     def last_of(self, fingerprint: str) -> tuple[Job, float] | None:
         """The run of this alert when it fired last, and since when it fired then."""
@@ -60,7 +75,16 @@ class Wanted(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """What becomes of an alert. ``again``: it was known, and only now gets this fate."""
+    """What becomes of an alert.
+
+    Attributes:
+        fate: What its sender is told.
+        run: The one that it joined, or had before.
+        wanted: The run that it starts.
+        again: It was known, and only now gets this fate.
+        still: It was known, and keeps this fate for another reason, which is written down; else empty.
+        due: When it is to be judged again (epoch seconds), should it fire then; None for only when it comes.
+    """
 
     fate: Fate
     because: str
@@ -68,6 +92,8 @@ class Decided(NamedTuple):
     wanted: Wanted | None = None
     trace: tuple[Considered, ...] = ()
     again: bool = False
+    still: Fate | Literal[""] = ""
+    due: float | None = None
 
 
 class _Candidate(NamedTuple):
@@ -77,7 +103,7 @@ class _Candidate(NamedTuple):
 
 
 def decide(
-    alert: Alert, ready: Mapping[str, Sequence[Ready]], known: Known, now: float, cooldown_s: float
+    alert: Alert, ready: Mapping[str, Sequence[Ready]], known: Known, now: float, runs: Runs
 ) -> Decided:
     """What becomes of an alert.
 
@@ -86,22 +112,35 @@ def decide(
         ready: Triggers by the alert's name.
         known: What came before.
         now: Epoch seconds.
-        cooldown_s: After the end of a run, the same runbook is not started on its target for so long.
+        runs: The cooldown, and whether alerts get dry-runs only.
     """
     before = known.known(alert.key)
-    if before is not None and before[0] not in {"held", "unmatched"}:
-        return Decided("duplicate", "it is known already", before[1])
+    if before is not None and (alert.status == "resolved" or before.state not in {"", "ended"}):
+        return Decided("duplicate", "it is known already", before.run)
     if alert.status == "resolved":
         return _resolved(alert, known)
     if known.has_resolved(alert.fingerprint, alert.starts_at):
-        return _late(alert, again=before is not None)
+        return _late(alert, before)
     candidates = consider(alert, ready.get(alert.name, ()))
-    decided = _judge(alert, candidates, known, now, cooldown_s)
-    if before is None:
-        return decided
+    decided = _judge(alert, candidates, known, now, runs)
+    return decided if before is None else _anew(decided, before)
+
+
+def without_room(decided: Decided) -> Decided:
+    """There is no room for the run that it asks for: it is kept, and gets its run when there is."""
+    because = f"{decided.because}: the queue has no room for its run now"
+    return decided._replace(fate="full", because=because, wanted=None, due=0.0)
+
+
+def _anew(decided: Decided, before: Before) -> Decided:
+    """What was decided of an alert that came before."""
     if decided.fate in {"started", "joined"}:  # what held it, or was missing, does not any more
-        return decided._replace(again=True)
-    return Decided("duplicate", f"it is known already; still {decided.fate}: {decided.because}", before[1])
+        return decided._replace(again=True, run=decided.run or before.run)
+    if before.fate in {"held", "unmatched", "full"}:
+        return decided._replace(fate="duplicate", run=before.run, still=decided.fate)
+    if decided.due is not None and before.outcome in BROKEN_OFF:
+        return decided._replace(run=before.run, again=True)
+    return Decided("duplicate", f"it is known already: {decided.because}", before.run)
 
 
 def consider(alert: Alert, ready: Sequence[Ready]) -> list[_Candidate]:
@@ -115,21 +154,19 @@ def _resolved(alert: Alert, known: Known) -> Decided:
     return Decided("resolved", because, run)
 
 
-def _late(alert: Alert, *, again: bool) -> Decided:
+def _late(alert: Alert, before: Before | None) -> Decided:
     """It fires, but it is known to be over: the news came in another order."""
     decision = Decision(
         answer="deny", guard="already-resolved", because="it has ended: this news of it came late",
         values={"starts_at": alert.starts_at},
     )  # fmt: skip
-    if again:
-        return Decided("duplicate", decision.because)
+    if before is not None:
+        return Decided("duplicate", decision.because, before.run)
     trace = Considered(runbook="", fits=False, because=decision.because, guards=(decision,))
     return Decided("held", decision.because, trace=(trace,))
 
 
-def _judge(
-    alert: Alert, candidates: Sequence[_Candidate], known: Known, now: float, cooldown_s: float
-) -> Decided:
+def _judge(alert: Alert, candidates: Sequence[_Candidate], known: Known, now: float, runs: Runs) -> Decided:
     """The first candidate that fits, held against the guards."""
     trace = [one.considered for one in candidates]
     first = next((index for index, one in enumerate(candidates) if one.wanted is not None), None)
@@ -137,28 +174,30 @@ def _judge(
         because = trace[0].because if len(trace) == 1 else f"none of {len(trace)} triggers fits"
         no_such = f"no runbook has a trigger for {alert.name!r}"
         return Decided("unmatched", because if trace else no_such, trace=tuple(trace))
-    last = known.last_job(wanted.runbook, wanted.target)
+    last = known.last_job(wanted.runbook, wanted.target, dry_run=runs.dry_run)
     on = f"{wanted.runbook} on {wanted.target or 'this host'}"
     if last is not None and last.state != "ended":
         guard = Decision(answer="deny", guard="in-progress", because=f"run {last.id} is {last.state}")
         trace[first] = msgspec.structs.replace(trace[first], guards=(guard,))
         return Decided("joined", f"{on}: run {last.id} is {last.state} already", last.id, None, tuple(trace))
-    guards = (_same_alert(alert, known), _cooldown(last, now, cooldown_s))
+    cooldown_s = seconds(runs.cooldown)
+    guards = (_same_alert(alert, known, dry_run=runs.dry_run), _cooldown(last, now, cooldown_s))
     trace[first] = msgspec.structs.replace(trace[first], guards=guards)
     held = next((one for one in guards if one.answer == "deny"), None)
     if held is not None:
-        return Decided("held", f"{on}: {held.because}", trace=tuple(trace))
+        due = last.ended_at + cooldown_s if held is guards[1] and last and last.ended_at else None
+        return Decided("held", f"{on}: {held.because}", trace=tuple(trace), due=due)
     return Decided("started", on, wanted=wanted, trace=tuple(trace))
 
 
-def _same_alert(alert: Alert, known: Known) -> Decision:
+def _same_alert(alert: Alert, known: Known, *, dry_run: bool) -> Decision:
     """No loop: what was looked at, or could not be mended, is not tried again while the alert fires."""
     found = known.last_of(alert.fingerprint)
     if found is None or found[0].state != "ended":
         return Decision(answer="allow", guard="same-alert", because="it has started no run before")
     last, fired_at = found
     values: dict[str, Scalar] = {"run": last.id, "outcome": last.outcome}
-    loops = last.outcome in NO_LOOP or last.dry_run
+    loops = dry_run if last.dry_run else last.outcome in NO_LOOP
     if loops and not known.has_resolved(alert.fingerprint, fired_at):
         because = (
             f"this alert had run {last.id} already, which ended {last.outcome}, and has fired ever since"

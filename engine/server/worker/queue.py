@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -25,8 +25,9 @@ from engine.errors import RunbookError
 from engine.journal import rows
 from engine.journal.trouble import way_out
 from engine.server.alerts.alert import Alert
-from engine.server.messages import AlertRow, Considered, GetAlerts, Taking
+from engine.server.messages import AlertRow, Considered, GetAlerts
 from engine.server.worker import tables
+from engine.server.worker.intake import Before, Decided
 from engine.server.worker.job import Job
 
 #: So many rows of the past go at once, so that nobody waits for it.
@@ -119,9 +120,10 @@ class Queue:
 
     # ── what an alert is decided from ───────────────────────────────────────────
 
-    def known(self, alert: str) -> tuple[str, str] | None:
-        """Fate and run of an alert that came before; None for news."""
-        return self._one(tables.ALERT, alert)
+    def known(self, alert: str) -> Before | None:
+        """What became of an alert that came before; None for news."""
+        row = self._one(tables.ALERT, alert)
+        return Before(*row) if row else None
 
     def has_resolved(self, fingerprint: str, starts_at: float) -> bool:
         """Whether it is known that this alert, begun then or later, is over."""
@@ -132,9 +134,9 @@ class Queue:
         row = self._one(tables.RUN_OF, fingerprint, starts_at)
         return str(row[0]) if row else ""
 
-    def last_job(self, runbook: str, target: str) -> Job | None:
-        """The newest run of a runbook on a target."""
-        row = self._one(tables.LAST_JOB, runbook, target)
+    def last_job(self, runbook: str, target: str, *, dry_run: bool) -> Job | None:
+        """The newest run of a runbook on a target; dry-runs only where one is wanted."""
+        row = self._one(tables.LAST_JOB, runbook, target, dry_run)
         return job_of(row) if row else None
 
     def last_of(self, fingerprint: str) -> tuple[Job, float] | None:
@@ -148,32 +150,42 @@ class Queue:
 
     # ── writing ─────────────────────────────────────────────────────────────────
 
-    def add_alert(
-        self,
-        alert: Alert,
-        sender: str,
-        decided: tuple[Taking, Sequence[Considered]],
-        now: float,
-        *,
-        told: bool,
-    ) -> None:
+    def due(self, now: float, at_most: int, *, has_room: bool) -> list[tuple[Alert, str, float]]:
+        """Alerts to be judged again, each with its sender and when it came last.
+
+        Those that found no room come first, and only while there is some.
+        """
+        found = self.rows(tables.DUE, 0.0 if has_room else 1e-9, now, at_most)
+        return [(msgspec.json.decode(body, type=Alert), sender, last_at) for body, sender, last_at in found]
+
+    def add_alert(self, alert: Alert, sender: str, decided: Decided, now: float, *, told: bool) -> None:
         """Write down an alert and what became of it; ``told``: its run need not be told of it.
 
         The alert comes without secrets (``desk``), so nothing that was decided from it holds any.
         """
-        (taking, trace), body = decided, rows.plain(alert)
         self.db.execute(
             tables.ADD_ALERT,
             (
-                alert.key, body, sender, now, now, taking.fate, taking.because, taking.run,
-                rows.plain(trace), alert.name, alert.fingerprint, alert.starts_at, alert.status, told,
+                alert.key, rows.plain(alert), sender, now, now, decided.fate, decided.because, decided.run,
+                rows.plain(decided.trace), alert.name, alert.fingerprint, alert.starts_at, alert.status,
+                told, decided.due,
             ),
         )  # fmt: skip
 
-    def change_alert(self, taking: Taking, trace: Sequence[Considered], now: float) -> None:
-        """An alert that was held or fitted nothing has got another fate."""
-        values = (now, taking.fate, taking.because, taking.run, rows.plain(trace), int(not taking.run))
-        self.db.execute(tables.CHANGE_ALERT, (*values, taking.alert))
+    def change_alert(self, alert: str, decided: Decided) -> None:
+        """An alert that came before has got another fate, or the same for another reason."""
+        fate = decided.still or decided.fate
+        told = fate not in {"started", "joined"}
+        values = (fate, decided.because, decided.run, rows.plain(decided.trace), told, decided.due)
+        self.db.execute(tables.CHANGE_ALERT, (*values, alert))
+
+    def move_alerts(self, job: Job, new: Job, because: str) -> None:
+        """Alerts of a run that fire still ask for another one; its journal is told of the one that asked."""
+        self.db.execute(tables.MOVE_ALERTS, (new.id, because, job.alert, job.id))
+
+    def not_due(self, alert: str) -> None:
+        """An alert is judged again only when it comes."""
+        self.db.execute(tables.NOT_DUE, (alert,))
 
     def see_again(self, alert: str, now: float) -> None:
         """An alert came that is known already."""
@@ -214,6 +226,10 @@ class Queue:
     def queued(self) -> int:
         """How many runs wait for their turn."""
         return int(self.rows(tables.QUEUED)[0][0])
+
+    def without_room(self) -> int:
+        """How many alerts wait until there is room for a run of theirs."""
+        return int(self.rows(tables.FULL)[0][0])
 
     def open_jobs(self) -> list[Job]:
         """All that have not ended, oldest first."""
@@ -269,6 +285,8 @@ def _prepare(db: sqlite3.Connection, *, write: bool) -> None:
         return
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
+    if version == 1:
+        db.execute(tables.FROM_1)
     if version < tables.VERSION:
         db.executescript(tables.SCHEMA)
 

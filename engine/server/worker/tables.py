@@ -7,16 +7,18 @@ notices (``notices``), whose tables stand in the same file.
 from __future__ import annotations
 
 #: Of the tables; a queue with a higher one was written by a later release.
-VERSION = 1
+VERSION = 2
 
-#: ``told``: its run's journal knows of the alert. ``due``: when a waiting run's question expires.
+#: ``told``: its run's journal knows of the alert. ``due``: when an alert is to be judged again; when a
+#: waiting run's question expires.
 SCHEMA = f"""
 BEGIN;
 CREATE TABLE IF NOT EXISTS alerts (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, body BLOB NOT NULL, sender TEXT NOT NULL,
     received_at REAL NOT NULL, seen INTEGER NOT NULL DEFAULT 1, last_at REAL NOT NULL, fate TEXT NOT NULL,
     because TEXT NOT NULL, run TEXT NOT NULL, trace BLOB NOT NULL, name TEXT NOT NULL,
-    fingerprint TEXT NOT NULL, starts_at REAL NOT NULL, status TEXT NOT NULL, told INTEGER NOT NULL
+    fingerprint TEXT NOT NULL, starts_at REAL NOT NULL, status TEXT NOT NULL, told INTEGER NOT NULL,
+    due REAL
 );
 CREATE INDEX IF NOT EXISTS alerts_by_cause ON alerts (fingerprint, status, starts_at);
 CREATE INDEX IF NOT EXISTS alerts_by_run ON alerts (run) WHERE run != '';
@@ -24,6 +26,7 @@ CREATE INDEX IF NOT EXISTS alerts_by_name ON alerts (name, received_at);
 CREATE INDEX IF NOT EXISTS alerts_by_time ON alerts (received_at);
 CREATE INDEX IF NOT EXISTS alerts_by_last ON alerts (last_at);
 CREATE INDEX IF NOT EXISTS alerts_untold ON alerts (number) WHERE told = 0;
+CREATE INDEX IF NOT EXISTS alerts_due ON alerts (due, number) WHERE due IS NOT NULL;
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, runbook TEXT NOT NULL, path TEXT NOT NULL,
     target TEXT NOT NULL, inputs BLOB NOT NULL, alert TEXT NOT NULL, by TEXT NOT NULL,
@@ -40,18 +43,29 @@ PRAGMA user_version = {VERSION};
 COMMIT;
 """
 
+#: From the tables of version 1.
+FROM_1 = "ALTER TABLE alerts ADD COLUMN due REAL"
+
 # ── alerts ──────────────────────────────────────────────────────────────────────
 
 ADD_ALERT = (
     "INSERT INTO alerts (id, body, sender, received_at, last_at, fate, because, run, trace, name, "
-    "fingerprint, starts_at, status, told) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "fingerprint, starts_at, status, told, due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-CHANGE_ALERT = (
-    "UPDATE alerts SET seen = seen + 1, last_at = ?, fate = ?, because = ?, run = ?, trace = ?, told = ? "
-    "WHERE id = ?"
-)
+CHANGE_ALERT = "UPDATE alerts SET fate = ?, because = ?, run = ?, trace = ?, told = ?, due = ? WHERE id = ?"
 SEEN_AGAIN = "UPDATE alerts SET seen = seen + 1, last_at = ? WHERE id = ?"
-ALERT = "SELECT fate, run FROM alerts WHERE id = ?"
+ALERT = (
+    "SELECT a.fate, a.run, coalesce(j.state, ''), coalesce(j.outcome, '') FROM alerts a "
+    "LEFT JOIN jobs j ON j.id = a.run WHERE a.id = ?"
+)
+#: Alerts that are to be judged again by now; those for which there was no room (0) when there is some.
+DUE = "SELECT body, sender, last_at FROM alerts WHERE due >= ? AND due <= ? ORDER BY due, number LIMIT ?"
+MOVE_ALERTS = (
+    "UPDATE alerts SET run = ?, because = ?, told = CASE WHEN id = ? THEN 0 ELSE told END "
+    "WHERE run = ? AND status = 'firing'"
+)
+NOT_DUE = "UPDATE alerts SET due = NULL WHERE id = ?"
+FULL = "SELECT count(*) FROM alerts WHERE due = 0"
 RESOLVED = "SELECT 1 FROM alerts WHERE fingerprint = ? AND status = 'resolved' AND starts_at >= ? LIMIT 1"
 #: Not every sender says when what it resolves began: then it ends what fired last before it.
 RUN_OF = (
@@ -96,7 +110,11 @@ _JOB = (
 ADD_JOB = f"INSERT INTO jobs ({_JOB}) VALUES ({', '.join('?' * 16)})"  # noqa: S608 - our own names
 JOB = f"SELECT {_JOB} FROM jobs WHERE id = ?"  # noqa: S608
 OPEN_JOBS = f"SELECT {_JOB} FROM jobs WHERE state != 'ended' ORDER BY number"  # noqa: S608
-LAST_JOB = f"SELECT {_JOB} FROM jobs WHERE runbook = ? AND target = ? ORDER BY number DESC LIMIT 1"  # noqa: S608
+#: A dry-run counts only for another; one that was called off before it began for none.
+LAST_JOB = (
+    f"SELECT {_JOB} FROM jobs WHERE runbook = ? AND target = ? AND dry_run <= ? "  # noqa: S608
+    "AND NOT (state = 'ended' AND outcome = 'refused' AND started_at IS NULL) ORDER BY number DESC LIMIT 1"
+)
 JOB_OF_ALERT = (
     f"SELECT {', '.join('j.' + name.strip() for name in _JOB.split(','))}, a.starts_at FROM alerts a "  # noqa: S608
     "JOIN jobs j ON j.id = a.run WHERE a.fingerprint = ? AND a.status = 'firing' "
