@@ -25,6 +25,8 @@ T = TypeVar("T")
 #: Longer identities and addresses than these are no sender's.
 MAX_IDENTITY = 256
 MAX_URL = 2048
+#: More alerts than this are left out by nobody.
+MOST_LEFT_OUT = 1_000_000
 #: Labels beyond this many bytes get a SHA-256: byte by byte in Python would take milliseconds.
 _MAX_FNV = 16 << 10
 _FNV_OFFSET, _FNV_PRIME, _64_BITS = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
@@ -87,7 +89,7 @@ def collect(items: Sequence[T], one: Callable[[T], Alert], *, left_out: int = 0)
         refused.append(
             f"the {more} alerts after the first {MAX_ALERTS}; set max_alerts, or group them in more groups"
         )
-    return Reading(alerts=tuple(alerts), refused=tuple(refused), left_out=left_out)
+    return Reading(alerts=tuple(alerts), refused=tuple(refused), left_out=min(left_out, MOST_LEFT_OUT))
 
 
 def cut(text: str) -> str:

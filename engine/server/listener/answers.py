@@ -44,10 +44,12 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         alerts: In its order.
         refused: A sentence for each that could not be taken, and never can.
+        left_out: So many more its sender has, by its own words (`truncatedAlerts`); not known here.
     """
 
     alerts: tuple[Taking, ...]
     refused: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 class Alive(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """What the listener counts of itself.
 
 One promise: nothing that a stranger chooses becomes a label; a refusal is logged at most once a minute
-for each reason, with how many there were.
+for each reason, with how many there were, and so is what a sender leaves out.
 
 Not here: how it is shown (``metrics``), what the worker counts.
 """
@@ -27,6 +27,7 @@ class Counters:
         requests: (sender, status) → requests for alerts; the sender is empty where it is not known to be one.
         refusals: Reason → how many.
         alerts: Sender → alerts that were read and offered.
+        left_out: Sender → alerts that it has left out of its notifications, by its own words.
         buckets: Of the time to answer, each for itself; the last without bound.
     """
 
@@ -34,6 +35,7 @@ class Counters:
         self.requests: Counter[tuple[str, int]] = Counter()
         self.refusals: Counter[str] = Counter()
         self.alerts: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
         self.buckets = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
         self._log = log
@@ -48,9 +50,25 @@ class Counters:
     def refused(self, reason: str, address: str = "") -> None:
         """Something was refused; ``address``: of the last one, for the log."""
         self.refusals[reason] += 1
-        at, before = self._said.get(reason, (0.0, 0))
+        if times := self._news(reason, self.refusals[reason]):
+            self._say("refused", reason=reason, last_from=address, times=times)
+
+    def left_out_by(self, sender: str, number: int) -> None:
+        """A sender says that it has more alerts than stand in its notification."""
+        self.left_out[sender] += number
+        if alerts := self._news(f"left out by {sender}", self.left_out[sender]):
+            fix = "raise max_alerts of its webhook, or group alerts in more groups"
+            self._say("alerts left out by their sender", sender=sender, alerts=alerts, fix=fix)
+
+    def _news(self, what: str, number: int) -> int:
+        """How many there were since it was said last; 0 when that was just now."""
+        at, before = self._said.get(what, (0.0, 0))
         now = time.monotonic()
-        if self._log is not None and (not at or now - at >= _SAID_EVERY_S):
-            number = self.refusals[reason]
-            self._said[reason] = now, number
-            self._log.warning("refused", reason=reason, last_from=address, times=number - before)
+        if at and now - at < _SAID_EVERY_S:
+            return 0
+        self._said[what] = now, number
+        return number - before
+
+    def _say(self, event: str, **values: object) -> None:
+        if self._log is not None:
+            self._log.warning(event, **values)

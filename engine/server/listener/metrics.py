@@ -82,6 +82,12 @@ def _of_listener(counters: Counters, crowd: Crowd) -> Iterator[Metric]:
         "runbook_listener_alerts", "Alerts read from notifications.", ("sender",), _single(counters.alerts)
     )
     yield _counter(
+        "runbook_listener_alerts_left_out",
+        "Alerts that senders have left out of notifications, by their own words.",
+        ("sender",),
+        _single(counters.left_out),
+    )
+    yield _counter(
         "runbook_listener_refusals", "Refused, by reason.", ("reason",), _single(counters.refusals)
     )
     yield _gauge("runbook_listener_connections", "Connections now.", crowd.number)

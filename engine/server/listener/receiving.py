@@ -146,18 +146,21 @@ class Receiver:
         for _ in found.refused:
             self._counters.refused("alert")
         self._counters.alerts[post.name] += len(found.alerts)
+        if found.left_out:
+            self._counters.left_out_by(post.name, found.left_out)
         return found
 
     async def _offer(self, post: Post, found: Reading) -> Answer:
         if not found.alerts:
-            return answers.said(202, answers.Received(alerts=()))
+            return answers.said(202, answers.Received(alerts=(), left_out=found.left_out))
         try:
             answer = await self._line.ask(Offer(sender=post.name, alerts=found.alerts))
         except (RunbookError, OSError):
             self._counters.refused("worker-gone")
             return answers.later("the worker does not answer: nothing was taken", _RETRY_S)
         if isinstance(answer, Taken):
-            return answers.said(202, answers.Received(alerts=answer.takings, refused=found.refused))
+            received = answers.Received(alerts=answer.takings, refused=found.refused, left_out=found.left_out)
+            return answers.said(202, received)
         self._counters.refused("busy")
         if isinstance(answer, Busy):
             return answers.later(answer.because, answer.retry_after_s)

@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engine.server.listener.counters import Counters
+from engine.server.log import Log
 from engine.server.messages import Busy, Offer, Stats
 from engine.server.settings import Limits, Listen, Sender, Settings
 from tests.engine.server.listening import TOKEN, Listening, notification
@@ -38,7 +40,7 @@ def test_a_notification_is_taken(there: Listening) -> None:
 
 def test_an_empty_notification_is_right(there: Listening) -> None:
     """Nothing in it, nothing to store: 202, and the worker is not asked."""
-    assert there.post(notification()).json == {"alerts": [], "refused": []}
+    assert there.post(notification()).json == {"alerts": [], "refused": [], "left_out": 0}
     assert there.worker.offers == []
 
 
@@ -50,6 +52,28 @@ def test_an_alert_that_is_too_much_is_told_beside_those_taken(there: Listening) 
     assert answer.status == 202
     assert len(answer.json["alerts"]) == 1
     assert answer.json["refused"][0].startswith("alert 1")
+
+
+def test_what_a_sender_leaves_out_is_told_in_the_answer_and_counted(there: Listening) -> None:
+    """Alertmanager cuts groups at ``max_alerts``: nobody here knows the rest, and that must be seen."""
+    assert there.post(notification("A", truncatedAlerts=7)).json["left_out"] == 7
+    assert there.post(notification("A", truncatedAlerts=10**400)).json["left_out"] == 1_000_000
+
+    families = {
+        one.name: one for one in text_string_to_metric_families(there.ask("GET", "/metrics").body.decode())
+    }
+    (sample,) = families["runbook_listener_alerts_left_out"].samples
+    assert (sample.labels, sample.value) == ({"sender": "alertmanager"}, 1_000_007)
+
+
+def test_what_a_sender_leaves_out_is_logged_once_a_minute(capfd: pytest.CaptureFixture[str]) -> None:
+    """With how many there were."""
+    counters = Counters(Log("listener", "json"))
+    for _ in range(3):
+        counters.left_out_by("alertmanager", 7)
+
+    (line,) = capfd.readouterr().err.splitlines()
+    assert (json.loads(line)["sender"], json.loads(line)["alerts"]) == ("alertmanager", 7)
 
 
 def test_a_notification_of_which_nothing_can_be_taken_is_refused(there: Listening) -> None:
