@@ -1,17 +1,15 @@
 """From what an operator or an alert asked for to a run: everything found and checked first.
 
 One promise: whatever can be known to be wrong (runbook, inputs, target, policy, report files) is
-said before the run begins and before anything is looked at.
+said before the run begins and before anything is looked at. What is left in force for a time is watched.
 
 Not here: the run (``engine.running.runner``), the command line (``engine.commands.run``).
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -21,14 +19,15 @@ from engine.agents import targets
 from engine.clock import Cancel, SystemClock
 from engine.errors import Refused
 from engine.guarding import policy
-from engine.journal import Journal, locks
+from engine.journal import Journal
 from engine.language import expressions, inputs, loader, scope
 from engine.language.check import require
 from engine.language.loader import LoadedRunbook
 from engine.language.model import Call, Change, Look, Run, Runbook, all_steps
 from engine.record import Watcher
+from engine.running import resume, watch
 from engine.running.discreet import Discreet
-from engine.running.leases import end_leases, keep_leases
+from engine.running.leases import end_leases
 from engine.running.runner import Order, run
 from engine.running.scene import Silent, Tools
 from engine.values import Setting, Target
@@ -73,7 +72,7 @@ def launch(wish: Wish, watcher: Watcher) -> record.Run:
     require(loaded, parts)
     runbook = loaded.document
     given = inputs.resolve(runbook, inputs.with_secrets(runbook, wish.inputs))
-    with tools(wish, watcher) as everything:
+    with _at_work(wish, watcher) as everything:
         found = find_target(wish, loaded, parts, given)
         order = Order(
             runbook=runbook,
@@ -87,43 +86,33 @@ def launch(wish: Wish, watcher: Watcher) -> record.Run:
             alert=wish.alert,
         )
         end_leases(everything)  # overdue ones: the watch may have been killed, the machine restarted
-        done = run(order, everything)
-        if any(one.state == "leased" for one in everything.journal.attempts(done.head.id)):
-            keep_watch(everything.journal.directory)
-        return done
+        return run(order, everything)
 
 
-def keep_watch(state: Path) -> None:
-    """Start a process of its own that ends leases when their time is up, and then itself.
+def go_on(run: str, wish: Wish, watcher: Watcher, answers: Mapping[str, str] | None = None) -> record.Run:
+    """Finish a run that was interrupted, or that waits, as ``engine.running.resume`` does.
 
-    It outlives this one and the terminal. Should it be killed, ``runbook undo --leases`` does the
-    same at any later time.
+    Args:
+        run: Its id, its beginning, or ``last``.
+        wish: Policy, journal and who is answerable; the rest stands in the run.
+        watcher: Of this process.
+        answers: To the question that it waits for, as written.
+
+    Raises:
+        RunbookError: It can't go on; see there.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "engine.cli",
-        "undo",
-        "--leases",
-        "--wait",
-        "--state",
-        str(state.absolute()),
-    ]
-    subprocess.Popen(
-        command,
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with _at_work(wish, watcher) as everything:
+        return resume.resume(run, everything, answers)
 
 
-def watch_leases(everything: Tools) -> None:
-    """End leases when their time is up until none is left; one process per journal does so."""
-    now = everything.clock.now()
-    with suppress(Refused), locks.hold_run(everything.journal.directory, "lease-watch", now=now):
-        keep_leases(everything)
+@contextmanager
+def _at_work(wish: Wish, watcher: Watcher) -> Iterator[Tools]:
+    """``tools`` of a run; what it leaves in force for a time is watched over, however it ends."""
+    with tools(wish, watcher) as everything:
+        try:
+            yield everything
+        finally:
+            watch.start(everything.journal)
 
 
 @contextmanager

@@ -14,11 +14,10 @@ from engine.commands.record import RunId
 from engine.commands.traced import traced
 from engine.errors import UsageError
 from engine.journal import Journal, locks
-from engine.launch import Wish, policy_of, tools
+from engine.launch import Wish, go_on, policy_of
 from engine.pending import answered, open_question, open_request
 from engine.record import Asked, Run
 from engine.reports import json as machine
-from engine.running import resume as later
 from engine.running.answering import Saying, reply
 from engine.running.approval import Ruling, rule
 from engine.running.asking import example
@@ -202,8 +201,8 @@ def _go_on(run: str, doing: Doing, *, no_run: bool, no_wait: bool) -> None:
 
 def _here(run: str, doing: Doing) -> Run:
     wish = Wish(runbook="", policy=policy_of(run, doing.state), state=doing.state)
-    with traced(live.watcher(quiet=doing.as_json)) as watcher, tools(wish, watcher) as everything:
-        return later.resume(run, everything)
+    with traced(live.watcher(quiet=doing.as_json)) as watcher:
+        return go_on(run, wish, watcher)
 
 
 def _by_worker(run: str, doing: Doing) -> Run:

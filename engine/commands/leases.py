@@ -12,10 +12,10 @@ from engine.commands.printing import Json, State, emit, new_app, table
 from engine.commands.record import RunId
 from engine.errors import UsageError
 from engine.journal import Journal
-from engine.launch import Wish, keep_watch, tools
+from engine.launch import Wish, tools
 from engine.record import Extended, Settled
 from engine.running import leases as temporary
-from engine.running.scene import Tools
+from engine.running import watch
 
 app = new_app()
 leases = typer.Typer(rich_markup_mode=None, add_completion=False, invoke_without_command=True)
@@ -62,7 +62,7 @@ def extend(  # noqa: PLR0913, PLR0917 - each is an option
     seconds = _seconds(by)
     with tools(Wish(runbook="", state=state)) as everything:
         done = temporary.extend(run, everything, attempt, seconds=seconds, comment=comment)
-        keep_watch(everything.journal.directory)
+        watch.start(everything.journal)
     emit(done) if as_json else _tell_extended(done)
 
 
@@ -75,23 +75,13 @@ def end(run: RunId, attempt: Attempt = None, as_json: Json = False, state: State
     raise typer.Exit(4 if any(one.state in {"left", "failed"} for one in settled) else 0)
 
 
-@leases.command("keep", epilog="Example: runbook leases keep last 1")
-def keep_some(run: RunId, attempt: Attempt = None, as_json: Json = False, state: State = None) -> None:
-    """Make temporary changes last; prints the lines for the configuration that they belong to."""
-    with tools(Wish(runbook="", state=state)) as everything:
-        _keep(run, attempt, everything, as_json=as_json)
-
-
 @app.command(epilog="Example: runbook keep last")
-def keep(run: RunId = "last", as_json: Json = False, state: State = None) -> None:
-    """Make a run's temporary changes last: they are no longer taken back."""
+@leases.command(epilog="Example: runbook leases keep last 1")
+def keep(run: RunId = "last", attempt: Attempt = None, as_json: Json = False, state: State = None) -> None:
+    """Make temporary changes last; prints the lines for the configuration."""
     with tools(Wish(runbook="", state=state)) as everything:
-        _keep(run, None, everything, as_json=as_json)
-
-
-def _keep(run: str, attempt: int | None, everything: Tools, *, as_json: bool) -> None:
-    """Keep them, and tell what belongs into the configuration: the next roll-out would undo it else."""
-    settled = temporary.make_lasting(run, everything, attempt)
+        settled = temporary.make_lasting(run, everything, attempt)
+        lines = temporary.lines_of(run, settled, everything)
     if as_json:
         emit(settled)
     elif settled:
@@ -99,7 +89,7 @@ def _keep(run: str, attempt: int | None, everything: Tools, *, as_json: bool) ->
         typer.echo(
             "into the configuration that this agent is set up from, or its next roll-out takes it back:\n"
         )
-        for line in temporary.lines_of(run, settled, everything).splitlines():
+        for line in lines.splitlines():
             typer.echo(text.plain(line))
     else:
         typer.echo("no change of it is temporary")

@@ -12,7 +12,7 @@ from engine import text
 from engine.commands.printing import Json, State, emit, new_app, pairs
 from engine.commands.record import RunId
 from engine.commands.traced import traced
-from engine.launch import Wish, policy_of, tools, watch_leases
+from engine.launch import Wish, go_on, policy_of, tools
 from engine.record import Settled
 from engine.reports import json as machine
 from engine.running import leases as temporary
@@ -41,8 +41,8 @@ def resume(  # noqa: PLR0913, PLR0917 - each is an option
 ) -> None:
     """Finish a run that was interrupted, or that waits for an answer."""
     wish = Wish(runbook="", yes=yes, policy=policy or policy_of(run, state), state=state)
-    with traced(live.watcher(quiet=as_json)) as watcher, tools(wish, watcher) as everything:
-        done = later.resume(run, everything, pairs(answer or ()))
+    with traced(live.watcher(quiet=as_json)) as watcher:
+        done = go_on(run, wish, watcher, pairs(answer or ()))
     if as_json:
         emit(machine.document(done))
     raise typer.Exit(machine.exit_code(done))
@@ -63,7 +63,7 @@ def undo(
     """Take back what a run changed, exactly."""
     with tools(Wish(runbook="", state=state)) as everything:
         if wait:
-            watch_leases(everything)
+            temporary.keep_leases(everything)
         settled = temporary.end_leases(everything) if leases or wait else later.undo(run, everything)
         others = later.runs_in_force(everything) if run == "last" and not (settled or leases or wait) else []
     emit(settled) if as_json else _tell(settled)

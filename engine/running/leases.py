@@ -4,7 +4,8 @@ One promise: any later process can end a lease that is due; what stands in the j
 that is done to a lease is done under its run's lock and after a fresh look, so that two who do the same
 at the same moment (the worker, the watch, a human) do it once.
 
-Not here: giving leases (``engine.running.remedy``), the process that waits for them (``engine.launch``).
+Not here: giving leases (``engine.running.remedy``), starting the process that waits for them
+(``engine.running.watch``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from engine.errors import Refused, UsageError
 from engine.journal import Journal, locks
 from engine.journal.rows import Attempt
 from engine.record import Extended, Resumed, Settled
-from engine.running import runner
+from engine.running import runner, watch
 from engine.running.resume import made_of, settled_as, take_back
 from engine.running.scene import Tools
 from engine.values import Change
@@ -139,9 +140,17 @@ def _end(run_id: str, tools: Tools, wanted: Callable[[Attempt, float], bool], wh
 def keep_leases(tools: Tools) -> None:
     """Wait for leases and end them, until none is left, somebody asks to stop, or the journal is gone.
 
-    It looks again every ``GLANCE_S``: a lease may have been given, ended or made lasting meanwhile.
+    One process per journal does so. It looks again every ``GLANCE_S``: a lease may have been given, ended
+    or made lasting meanwhile; and once more after it has let go, since whoever gave one before saw it here.
     """
     there = (tools.journal.directory / "journal.db").exists
+    with suppress(Refused):
+        while not tools.cancel and there() and next_lease(tools.journal) is not None:
+            with locks.hold_run(tools.journal.directory, watch.LOCK, now=tools.clock.now()):
+                _wait_for_all(tools, there)
+
+
+def _wait_for_all(tools: Tools, there: Callable[[], bool]) -> None:
     while not tools.cancel and there() and (until := next_lease(tools.journal)) is not None:
         left = until - tools.clock.now()
         tools.clock.sleep(min(max(left, 1.0), GLANCE_S))

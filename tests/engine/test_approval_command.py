@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine import host
+from engine import host, launch
 from engine.cli import main
 from engine.commands import approve
 from engine.journal import Journal, locks
@@ -44,7 +44,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
         with (everything := desk.tools(watcher=watcher, by=host.operator())).journal:
             yield everything
 
-    monkeypatch.setattr(approve, "tools", tools)
+    monkeypatch.setattr(launch, "tools", tools)
     monkeypatch.setattr(approve, "time", Now)
     monkeypatch.setenv("RUNBOOK_STATE", str(tmp_path))
     return desk

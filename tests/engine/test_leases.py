@@ -201,7 +201,7 @@ def test_the_command_extends_keeps_and_prints_the_lines(
 ) -> None:
     """From the command line, by the run's id or `last`."""
     monkeypatch.setenv("RUNBOOK_STATE", str(tmp_path))
-    monkeypatch.setattr("engine.commands.leases.keep_watch", lambda state: None)
+    monkeypatch.setattr("engine.running.watch.start", lambda journal: None)
     monkeypatch.setattr("engine.running.leases.made_of", lambda one, run, tools: fake_made(one.number))
     leased(tmp_path)
     assert main(["leases", "--json"]) == 0

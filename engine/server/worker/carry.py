@@ -12,17 +12,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from engine import host
-from engine.errors import Refused, RunbookError, UnknownName
+from engine.errors import InUse, Refused, RunbookError, UnknownName
 from engine.journal import Journal, locks
 from engine.record import Asked, Ended, Event, Outcome, Run, RunHead, Told, Watcher
-from engine.server.worker.order import BUSY, DONE, Line, Order
+from engine.server.worker.order import BUSY, DONE, NOT_NOW, Line, Order
 from engine.values import Decision, Plan
 
 
@@ -57,13 +57,19 @@ class Telling:
         del asked, problem
         return None
 
+    def behind(self, run: str) -> None:
+        """A run works on the target."""
+        self._write(Line(behind=run))
+
     def _write(self, line: Line) -> None:
         with suppress(OSError):  # the worker is slow, or gone
             os.write(self._out, msgspec.json.encode(line) + b"\n")
 
 
-def carry(order: Order, watcher: Watcher) -> int:
+def carry(order: Order, watcher: Watcher, behind: Callable[[str], None] = lambda _: None) -> int:
     """Carry a run as far as it goes; gives the exit code.
+
+    ``behind`` is told which run keeps it from beginning.
 
     Raises:
         JournalUnavailable: Nothing could be written down, so nothing was done.
@@ -77,9 +83,12 @@ def carry(order: Order, watcher: Watcher) -> int:
         before = _found(order.run, state)
         try:
             _begin(order, watcher) if before is None else _go_on(before, order, watcher)
+        except InUse as error:  # another run works on the target, or a person has taken this one up
+            behind(error.run)
+            return BUSY
         except Refused as error:
             if not order.last:
-                return BUSY  # another run works on the target, or a person has taken this one up
+                return NOT_NOW
             not_begun(order, error, "refused")
         except RunbookError as error:
             not_begun(order, error, "failed")
@@ -113,13 +122,11 @@ def _go_on(before: Run, order: Order, watcher: Watcher) -> None:
     """Take a run up that was interrupted, or that waits; one that has ended stays as it is."""
     if before.head.ended_at is not None and before.head.outcome != "waiting":
         return
-    from engine.launch import Wish, policy_of, tools  # noqa: PLC0415
-    from engine.running import resume  # noqa: PLC0415
+    from engine.launch import Wish, go_on, policy_of  # noqa: PLC0415
 
     state = Path(order.state)
     wish = Wish(runbook="", policy=policy_of(order.run, state), state=state, by=order.by)
-    with tools(wish, watcher) as everything:
-        resume.resume(order.run, everything)
+    go_on(order.run, wish, watcher)
 
 
 def not_begun(order: Order, error: RunbookError, outcome: Outcome) -> None:
@@ -160,11 +167,11 @@ def _sentence(error: RunbookError) -> str:
 def _carry_traced(order: Order, watcher: Telling) -> int:
     """Carry it, traced where that is asked for; locks are free before the rest of a trace is sent."""
     if not order.trace_to:
-        return carry(order, watcher)
+        return carry(order, watcher, watcher.behind)
     from engine.server import tracing  # noqa: PLC0415 - only where it is asked for
 
     with tracing.traced(watcher, order.trace_to) as both:
-        return carry(order, both)
+        return carry(order, both, watcher.behind)
 
 
 def main() -> int:

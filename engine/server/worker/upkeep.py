@@ -9,8 +9,6 @@ Not here: undoing (``engine.running.leases``), runs (``keeper``).
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,6 +17,7 @@ import msgspec
 
 from engine.errors import Refused, RunbookError
 from engine.journal import locks
+from engine.running import watch
 from engine.server.log import Log
 from engine.server.messages import Done, LeaseRow, Leases, No
 from engine.server.settings import seconds
@@ -91,32 +90,13 @@ class Upkeep:
         if self._watching is not None:
             self._watching.release()
         with suppress(RunbookError, OSError):
-            if await self._keeper.books.do(lambda journal: journal.leases(float("inf"))):
-                state = str(self._keeper.directory.absolute())
-                subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-P",
-                        "-m",
-                        "engine.cli",
-                        "undo",
-                        "--leases",
-                        "--wait",
-                        "--state",
-                        state,
-                    ],
-                    cwd="/",
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
+            await self._keeper.books.do(watch.start)
 
     def _stand_in(self) -> None:
         """Hold the place of the process that ends leases where nobody else does: none has to stay for it."""
         if self._watching is None:
             with suppress(Refused):
-                self._watching = locks.hold_run(self._keeper.directory, "lease-watch", now=time.time())
+                self._watching = locks.hold_run(self._keeper.directory, watch.LOCK, now=time.time())
 
     async def _soon(self) -> None:
         """Tell of leases that end soon, and of what is wrong."""
