@@ -82,6 +82,14 @@ class Refused(RunbookError):
     exit_code = 3
 
 
+class InUse(Refused):
+    """Another process works on a run or a target. ``run``: which run has it; empty where nobody knows."""
+
+    def __init__(self, problem: str, *, fix: str, run: str = "") -> None:
+        super().__init__(problem, fix=fix)
+        self.run = run
+
+
 class ProbeFailed(RunbookError):
     """A probe could not look. Probes never change anything."""
 

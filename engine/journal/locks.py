@@ -20,7 +20,7 @@ from typing import Self
 import msgspec
 
 from engine import host
-from engine.errors import JournalUnavailable, Refused
+from engine.errors import InUse, JournalUnavailable
 
 #: A reader that asks whether a lock is held takes it for microseconds; a taker tries again that often.
 TRIES = 5
@@ -72,7 +72,7 @@ def hold_run(directory: Path, run: str, *, now: float) -> Lock:
     """Take the lock of a run.
 
     Raises:
-        Refused: Another process works on it.
+        InUse: Another process works on it.
         JournalUnavailable: The lock file can't be written.
     """
     return _hold(_run_path(directory, run), run, run, now, keep_file=False)
@@ -140,12 +140,13 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _busy(path: Path, name: str) -> Refused:
+def _busy(path: Path, name: str) -> InUse:
     try:
         holder = msgspec.json.decode(path.read_bytes(), type=Holder)
     except (OSError, msgspec.DecodeError):
-        return Refused(f"another runbook works on {name}", fix="wait until it has ended: runbook runs")
-    return Refused(
+        return InUse(f"another runbook works on {name}", fix="wait until it has ended: runbook runs")
+    return InUse(
         f"run {holder.run} (pid {holder.pid}) works on {holder.name}",
         fix=f"wait until it has ended, or stop it: kill -INT {holder.pid}",
+        run=holder.run,
     )

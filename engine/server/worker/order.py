@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import msgspec
 
-#: Exit codes of a child: it has done what can be done; something else works on the target or the run.
+#: Exit codes of a child: it has done what can be done; it may not go on now; something else works on the
+#: target or the run.
 DONE = 0
+NOT_NOW = 69
 BUSY = 75
 
 
@@ -50,10 +52,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line from a child; without a step it says that something was recorded."""
+    """One line from a child; without a step it says that something was recorded.
+
+    ``behind``: the run that works on its target, where it could not begin for that.
+    """
 
     step: str = ""
     label: str = ""
     value: float = 0.0
     unit: str = ""
     at: float = 0.0
+    behind: str = ""

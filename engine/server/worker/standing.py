@@ -14,6 +14,8 @@ from engine.server.worker.job import Job
 
 #: After so many children that did not bring it to an end, the next one writes down why; then no more.
 TRIES = 12
+#: How long to wait where a run that is not ours works on the target, in seconds.
+BUSY_S = 15.0
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +38,11 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     answered: bool = False
 
 
-def after(job: Job, stands: Standing, now: float) -> Job:
-    """The job as it stands now, once nobody of ours carries it."""
+def after(job: Job, stands: Standing, now: float, *, busy: bool = False) -> Job:
+    """The job as it stands now, once nobody of ours carries it.
+
+    ``busy``: its child found another run at work on the target, which is nobody's failure.
+    """
     if stands.held:
         return msgspec.structs.replace(job, state="running")
     if stands.outcome and stands.outcome != "waiting":
@@ -50,8 +55,22 @@ def after(job: Job, stands: Standing, now: float) -> Job:
     if job.tries > TRIES:
         return msgspec.structs.replace(job, state="ended", outcome="failed", ended_at=now)
     return msgspec.structs.replace(
-        job, state="queued", doing="resume" if stands.begun else "start", tries=job.tries + 1
+        job,
+        state="queued",
+        doing="resume" if stands.begun else "start",
+        tries=job.tries if busy else job.tries + 1,
+        started_at=job.started_at if stands.begun else None,
     )
+
+
+def is_free(ahead: Job | None) -> bool:
+    """Whether a target can be worked on, as far as we know; ``ahead``: the job found at work on it."""
+    return ahead is None or ahead.state != "running"
+
+
+def busy_s(ahead: Job | None) -> float:
+    """How long to wait where a target is worked on: of a run that is not ours nobody tells the end."""
+    return BUSY_S if is_free(ahead) else 0.0
 
 
 def pause_s(tries: int) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.server.worker.job import Job
 from engine.server.worker.schedule import choose
-from engine.server.worker.standing import TRIES, Standing, after
+from engine.server.worker.standing import BUSY_S, TRIES, Standing, after, busy_s, is_free
 
 
 def job(name: str, target: str, at: float = 0.0, **more: object) -> Job:
@@ -66,6 +67,17 @@ def test_the_journal_decides_how_a_job_stands() -> None:
     assert state(begun=True, outcome="waiting", due=20.0) == ("waiting", "start")
     assert state(begun=True, outcome="waiting", due=20.0, answered=True) == ("queued", "resume")
     assert state(begun=True, outcome="waiting", due=9.0) == ("queued", "resume")
+
+
+def test_a_target_that_is_worked_on_costs_no_try() -> None:
+    """However often: held back until a run of ours has ended, tried again where it is not ours."""
+    waits = after(job("a", "x", state="running", tries=TRIES, started_at=5.0), Standing(), 10.0, busy=True)
+    assert (waits.state, waits.tries, waits.started_at) == ("queued", TRIES, None)
+
+    ahead = job("b", "x:17", state="running")
+    assert (is_free(ahead), busy_s(ahead)) == (False, 0.0)
+    assert is_free(msgspec.structs.replace(ahead, state="waiting"))
+    assert (is_free(None), busy_s(None)) == (True, BUSY_S)
 
 
 def test_a_run_that_no_child_can_carry_is_given_up() -> None:
