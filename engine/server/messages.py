@@ -23,7 +23,8 @@ Role = Literal["viewer", "operator", "approver"]
 
 #: What became of an alert: ``started`` a run (or queued it), ``joined`` one that goes on or waits,
 #: ``duplicate`` (known already), ``unmatched`` (no runbook's trigger fits), ``held`` (a guard of the
-#: intake: cooldown, or the same alert after a dry-run or ``unfixed``), ``resolved``, ``full``.
+#: intake: cooldown, or the same alert after a dry-run or ``unfixed``), ``resolved``, ``full`` (kept, and gets
+#: its run when the queue has room).
 Fate = Literal["started", "joined", "duplicate", "unmatched", "held", "resolved", "full"]
 
 

@@ -212,7 +212,7 @@ class Desk:
         return jobs, changed
 
     def _anew(self, job: Job, now: float) -> Job | None:
-        if not self.queue.is_still_firing(job.id):
+        if not job.path or not self.queue.is_still_firing(job.id):  # one that a command began is not ours
             return None
         new = msgspec.structs.replace(
             job, id=new_id(job.runbook, now), doing="start", state="queued", tries=0, queued_at=now,

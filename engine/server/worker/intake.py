@@ -2,35 +2,30 @@
 
 One promise: whatever order alerts come in, however often, no alert has two runs at once, and a further one
 only where the last has ended without an answer for it; the trace says why, with the values that were
-compared. What an alert holds is data: templates stand in runbooks only.
+compared.
 
 Alert → candidates (triggers that fit, best first) → guards → a fate, and a run for the first candidate.
 An alert that came before is judged anew when no run is at work on it: it was held, fitted nothing or found
 no room; its run broke off; or its run has mended the trouble, and after the cooldown it fires still.
-Not here: reading runbooks (``triggers``), writing down (``queue``), carrying out (``keeper``).
+Not here: which triggers fit (``candidates``), writing down (``queue``), carrying out (``keeper``).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from engine.errors import RunbookError, UsageError
-from engine.language import expressions, inputs, scope
 from engine.server.alerts.alert import Alert
 from engine.server.messages import Considered, Fate
 from engine.server.settings import Runs, seconds
+from engine.server.worker.candidates import Candidate, Wanted, consider
 from engine.server.worker.job import Job
 from engine.server.worker.triggers import Ready
 from engine.text import span
 from engine.values import Decision, Scalar
 
-#: What a target's name or an input's value from an alert may be.
-_TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+-]{0,199}")
-MAX_VALUE = 1000
 #: After one of these the same alert starts no further run while it fires.
 NO_LOOP = frozenset({"rehearsed", "unfixed", "refused"})
 #: After one of these an alert that comes again waits for the end of the cooldown by itself.
@@ -65,15 +60,6 @@ class Known(Protocol):
         """The run of this alert when it fired last, and since when it fired then."""
 
 
-class Wanted(NamedTuple):
-    """The run that an alert asks for."""
-
-    runbook: str
-    path: str
-    target: str
-    inputs: dict[str, str]
-
-
 class Decided(NamedTuple):
     """What becomes of an alert.
 
@@ -94,12 +80,6 @@ class Decided(NamedTuple):
     again: bool = False
     still: Fate | Literal[""] = ""
     due: float | None = None
-
-
-class _Candidate(NamedTuple):
-    considered: Considered
-    wanted: Wanted | None
-    rank: tuple[bool, int, str]
 
 
 def decide(
@@ -143,11 +123,6 @@ def _anew(decided: Decided, before: Before) -> Decided:
     return Decided("duplicate", f"it is known already: {decided.because}", before.run)
 
 
-def consider(alert: Alert, ready: Sequence[Ready]) -> list[_Candidate]:
-    """All triggers for an alert of this name, the best that fits first."""
-    return sorted((_candidate(alert, one) for one in ready), key=lambda one: one.rank)
-
-
 def _resolved(alert: Alert, known: Known) -> Decided:
     run = known.run_of(alert.fingerprint, alert.starts_at)
     because = f"it has ended; run {run} is told" if run else "it has ended; no run of ours was about it"
@@ -166,7 +141,7 @@ def _late(alert: Alert, before: Before | None) -> Decided:
     return Decided("held", decision.because, trace=(trace,))
 
 
-def _judge(alert: Alert, candidates: Sequence[_Candidate], known: Known, now: float, runs: Runs) -> Decided:
+def _judge(alert: Alert, candidates: Sequence[Candidate], known: Known, now: float, runs: Runs) -> Decided:
     """The first candidate that fits, held against the guards."""
     trace = [one.considered for one in candidates]
     first = next((index for index, one in enumerate(candidates) if one.wanted is not None), None)
@@ -217,63 +192,3 @@ def _cooldown(last: Job | None, now: float, cooldown_s: float) -> Decision:
         return Decision(answer="deny", guard="cooldown", because=because, values=values)
     because = f"run {last.id} ended {span(max(passed, 0.0))} ago"
     return Decision(answer="allow", guard="cooldown", because=because, values=values)
-
-
-# ── triggers ────────────────────────────────────────────────────────────────────
-
-
-def _candidate(alert: Alert, ready: Ready) -> _Candidate:
-    fits, told, wanted, target = True, [], None, ""
-    for matcher in ready.matchers:
-        holds, words = matcher.fits(alert.labels)
-        fits = fits and holds
-        told.append(words)
-    if fits:
-        try:
-            wanted = _wanted(alert, ready)
-            target = wanted.target
-        except RunbookError as error:
-            fits = False
-            told.append(error.problem)
-    because = "; ".join(told) or "its name fits"
-    considered = Considered(runbook=ready.runbook, fits=fits, because=because, target=target)
-    named = alert.labels.get("runbook") == ready.runbook
-    return _Candidate(considered, wanted, (not named, -len(ready.matchers), ready.runbook))
-
-
-def _wanted(alert: Alert, ready: Ready) -> Wanted:
-    """Target and inputs from the alert. Raises ``RunbookError`` where they are missing or no plain values."""
-    names = scope.of_alert(alert.name, alert.labels, alert.annotations)
-    target = expressions.strict(ready.trigger.target, names).strip()
-    if target and not _TARGET.fullmatch(target):
-        raise _odd("the target", target, "a name of at most 200 letters, digits and _.:/@+-")
-    given = {}
-    for name, template in ready.trigger.inputs.items():
-        spec = ready.inputs.get(name)
-        if spec is None or spec.secret:
-            raise _odd(f"input {name}", "", "an input of the runbook that is not secret")
-        if spec.default is not None and not _tells(alert, template):
-            continue
-        value = expressions.strict(template, names)
-        if len(value) > MAX_VALUE or not value.isprintable():
-            raise _odd(f"input {name}", value, f"at most {MAX_VALUE} characters in one line")
-        inputs.typed(spec, value)
-        given[name] = value
-    missing = [name for name, spec in ready.inputs.items() if spec.default is None and name not in given]
-    if missing:
-        raise _odd(f"input {missing[0]}", "", "given by the trigger: it has no default")
-    return Wanted(ready.runbook, ready.path, target, given)
-
-
-def _tells(alert: Alert, template: str) -> bool:
-    """Whether the alert bears one of the labels that a template reads, or it reads none."""
-    reads = expressions.names_in(template, template=True)
-    labels = [name.removeprefix("alert.labels.") for name in reads if name.startswith("alert.labels.")]
-    return not labels or any(name in alert.labels for name in labels)
-
-
-def _odd(what: str, value: str, wanted: str) -> UsageError:
-    shown = f" is {value[:60]!r}, which" if value else ""
-    return UsageError(
-        f"{what}{shown} is not {wanted}", fix="correct the runbook's trigger, or the alert's labels"
-    )
