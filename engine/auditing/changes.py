@@ -11,6 +11,7 @@ import msgspec
 
 from engine import record, text
 from engine.auditing.entry import Entry, way
+from engine.reports.approvals import confirmed
 from engine.reports.story import Attempt, Proposal, Story
 from engine.reports.timeline import comparison, measured
 from engine.values import Change
@@ -96,7 +97,16 @@ def _verified(run: record.Run, proposal: Proposal, attempt: Attempt) -> str:
         ]
         held = f" for {text.span(last.held_s)}" if last.held_s else ""
         said.append(f"{holds}{held}: {measured(last)}" if last.values else holds + held)
-    return "; ".join(said)
+    said.append(_confirmed(run, attempt))
+    return "; ".join(filter(None, said))
+
+
+def _confirmed(run: record.Run, attempt: Attempt) -> str:
+    """That the run's alert resolved while the change was in force."""
+    if attempt.applied is None:
+        return ""
+    gone = (one.at for one in _settled(run, attempt) if one.state in {"undone", "not-made", "failed", "left"})
+    return confirmed(run, attempt.applied.at, next(gone, float("inf")))
 
 
 def _became(run: record.Run, attempt: Attempt) -> str:

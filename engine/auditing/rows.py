@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from engine import record, text
 from engine.auditing.changes import of_changes
 from engine.auditing.entry import Entry, way
@@ -51,10 +53,11 @@ def _begun(run: record.Run) -> Entry:
 
 def _ended(run: record.Run, story: Story) -> tuple[float, Entry]:
     """How it ended; for a run that was cut off the moment of its last event."""
-    return entry(
+    at, row = entry(
         run, story.ended_at, "end", run.head.runbook, _target(run), state=story.outcome, by=run.head.by,
         because=story.sentence,
     )  # fmt: skip
+    return at, msgspec.structs.replace(row, verified=story.resolved or story.still_firing)
 
 
 def _target(run: record.Run) -> str:

@@ -20,6 +20,8 @@ _VIA = {
     "page": "on the page",
     "link": "by a link",
 }
+#: Outcomes after which an alert should be over.
+_WELL = frozenset({"healthy", "fixed", "mitigated"})
 #: Answers that close a request without anything done.
 CLOSED = frozenset({"denied", "expired", "void", "withdrawn"})
 
@@ -97,12 +99,35 @@ def alert(event: record.Alerted) -> str:
 
 def resolved(story: Story) -> str:
     """When the run's alerts resolved, from its last change on; empty while one has not."""
-    ends = [
-        event for event in story.run.events if isinstance(event, record.Alerted) and event.did == "resolved"
-    ]
-    if not ends:
+    last = _last_of_each(story.run)
+    if not last or any(one.did != "resolved" for one in last):
         return ""
-    last = ends[-1]
-    made = [one.applied.at for one in story.attempts if one.applied is not None and one.applied.at <= last.at]
+    end = max(last, key=lambda one: one.at)
+    made = [one.applied.at for one in story.attempts if one.applied is not None and one.applied.at <= end.at]
     since, what = (made[-1], "the last change") if made else (story.run.head.started_at, "the run had begun")
-    return f"Alert {last.name} has resolved, {text.span(max(0.0, last.at - since))} after {what}."
+    return f"Alert {end.name} has resolved, {text.span(max(0.0, end.at - since))} after {what}."
+
+
+def still_firing(story: Story) -> str:
+    """That an alert still fires though its run ended well, as far as its sender has told; else empty."""
+    if story.run.head.dry_run or story.run.head.outcome not in _WELL:
+        return ""
+    names = dict.fromkeys(one.name for one in _last_of_each(story.run) if one.did != "resolved")
+    if not names:
+        return ""
+    fires = "still fires: its sender has" if len(names) == 1 else "still fire: their senders have"
+    return f"Alert {', '.join(names)} {fires} not said that it resolved."
+
+
+def confirmed(run: record.Run, since: float, until: float) -> str:
+    """``the alert DropRate resolved 1 min 35 s after the change``; empty where none did while it stood."""
+    for event in run.events:
+        if isinstance(event, record.Alerted) and event.did == "resolved" and since <= event.at <= until:
+            return f"the alert {event.name} resolved {text.span(event.at - since)} after the change"
+    return ""
+
+
+def _last_of_each(run: record.Run) -> list[record.Alerted]:
+    """What was heard last of each alert, by its name and sender."""
+    heard = {(one.name, one.sender): one for one in run.events if isinstance(one, record.Alerted)}
+    return list(heard.values())

@@ -29,6 +29,7 @@ def document(run: record.Run) -> dict[str, object]:
         "sentence": story.sentence,
         "later": story.later,
         "resolved": story.resolved,
+        "still_firing": story.still_firing,
         "exit_code": exit_code(run),
         "started_at": text.moment(head.started_at),
         "ended_at": text.moment(head.ended_at),

@@ -55,7 +55,7 @@ def _head(story: Story) -> Iterator[str]:
     yield ""
     yield f"**{escape(story.sentence)}**"
     yield ""
-    for more in filter(None, (story.later, story.resolved)):
+    for more in filter(None, (story.later, story.resolved, story.still_firing)):
         yield f"**{escape(more)}**\n"
     took = text.span(story.ended_at - head.started_at)
     by = f" · by {escape(head.by)}" if head.by else ""

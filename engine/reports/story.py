@@ -126,6 +126,7 @@ class Story:
         evidence: In the order of the windows.
         later: What became of its changes after its end, in a sentence; empty while they stand.
         resolved: When its alert resolved, in a sentence; empty while it has not.
+        still_firing: That it has not, though the run ended well.
     """
 
     run: record.Run
@@ -139,6 +140,7 @@ class Story:
     cost: Cost = field(default_factory=Cost)
     later: str = ""
     resolved: str = ""
+    still_firing: str = ""
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -181,7 +183,7 @@ def tell(run: record.Run) -> Story:
         _place(story, event)
     _note_gaps(story)
     story.later = _later(story) or story.later
-    story.resolved = approvals.resolved(story)
+    story.resolved, story.still_firing = approvals.resolved(story), approvals.still_firing(story)
     return story
 
 
@@ -198,7 +200,7 @@ def _later(story: Story) -> str:
                 part = " in part" if story.standing else ""
                 how = f" by {taken_up.by}" if taken_up.by else ""
                 if taken_up.doing == "lease-end":
-                    how = ", since the lease had ended"
+                    how = f", since {event.because if 'ended by' in event.because else 'the lease had ended'}"
                 words = f"Later undone{part}{how}: {text.day_and_time(event.at)}."
     return words
 

@@ -53,7 +53,7 @@ def _wrap(words: str, indent: str = "", first: str | None = None) -> str:
 def _head(story: Story) -> Iterator[str]:
     head = story.run.head
     yield _wrap(f"{story.outcome.upper()}  {story.sentence}", "  ", "")
-    for more in filter(None, (story.later, story.resolved)):
+    for more in filter(None, (story.later, story.resolved, story.still_firing)):
         yield _wrap(more, "  ")
     on = f" on {head.target}" if head.target else ""
     yield _wrap(f"{head.runbook}{on}{f', host {head.host}' if head.host else ''}", "  ")

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from engine import reports, text
+from engine.auditing.rows import of_run
 from engine.errors import Refused
 from engine.record import Alerted, Applied, Barred, Ruled, Run
 from engine.reports import story, timeline
@@ -125,6 +126,32 @@ def test_a_report_says_how_long_after_the_change_the_alert_resolved(desk: Desk) 
     assert "has resolved, 1 min 35 s after" in plain.render(told).replace("\n  ", " ")
     lines = [one.words for event in news if (one := timeline.line(event)) is not None]
     assert lines == ["alert DropRate asked for this run", "alert DropRate has resolved"]
+
+
+def test_an_alert_that_still_fires_stands_beside_an_outcome_that_is_good(desk: Desk) -> None:
+    """The run measured its goal; the sender has not said that it is over."""
+    done = used(desk)
+    asked = Alerted(at=done.head.started_at, alert="a1", name="DropRate", sender="am", did="asked")
+    gone = Alerted(at=done.head.started_at + 9, alert="a2", name="Other", sender="am", did="resolved")
+    told = msgspec.structs.replace(done, events=(*done.events, asked, gone))
+
+    words = "Alert DropRate still fires: its sender has not said that it resolved."
+    assert (story.tell(told).still_firing, story.tell(told).resolved) == (words, "")
+    for form in ("text", "html", "markdown", "json"):
+        assert words in " ".join(reports.render(told, form).split())
+    bad = msgspec.structs.replace(told, head=msgspec.structs.replace(told.head, outcome="unfixed"))
+    assert story.tell(bad).still_firing == ""
+
+
+def test_the_audit_says_that_the_alert_resolved_while_a_change_was_in_force(desk: Desk) -> None:
+    """Beside the predictions and the goal, with the time since the change; and in the row of the end."""
+    done = used(desk)
+    made = of_type(done, Applied)[-1].at
+    news = Alerted(at=made + 95, alert="a2", name="DropRate", sender="am", did="resolved")
+    rows = {one.what: one for one in of_run(msgspec.structs.replace(done, events=(*done.events, news)))}
+
+    assert rows["change"].verified.endswith("the alert DropRate resolved 1 min 35 s after the change")
+    assert rows["end"].verified == "Alert DropRate has resolved, 1 min 35 s after the last change."
 
 
 def test_an_alert_that_resolved_by_itself_is_told_from_the_beginning(desk: Desk) -> None:

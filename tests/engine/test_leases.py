@@ -15,6 +15,7 @@ from engine.guarding.policy import Lease, Policy
 from engine.journal import Journal, locks
 from engine.journal.rows import decode
 from engine.record import Extended, Resumed, Settled
+from engine.reports import story
 from engine.running import leases
 from engine.testing import START, FakeClock
 from tests.engine.rehearsed import agent, of_type
@@ -98,6 +99,14 @@ def test_one_of_two_leases_can_be_ended_now(tmp_path: Path) -> None:
         {"ring": 4, "poll": 10},
     )
     assert [one.number for one in Journal.open(tmp_path).leases(float("inf"))] == [2]
+
+
+def test_the_report_says_who_ended_a_lease(tmp_path: Path) -> None:
+    """By hand it has not ended of itself."""
+    lab = leased(tmp_path)
+    leases.end_now("last", tools(tmp_path, lab))
+    later = story.tell(Journal.open(tmp_path).run("last")).later
+    assert "since its lease was ended by tester" in later
 
 
 def test_one_of_two_leases_can_be_kept(tmp_path: Path) -> None:

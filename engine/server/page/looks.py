@@ -102,7 +102,6 @@ def environment() -> Environment:
     made.filters |= {
         "ago": ago,
         "answers": lambda proposal: list(approvals.told(proposal)),
-        "resolved": approvals.resolved,
         "comparison": timeline.comparison,
         "headline": timeline.headline,
         "iso": text.moment,
