@@ -10,15 +10,18 @@ Not here: what a run does when it is asked to stop (``engine.running.runner``).
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 #: Below this a plain sleep is cheaper than waiting on the flag, and nobody notices the delay.
 SHORT_S = 0.05
+#: The longest that a wish to stop may go unheard.
+SLICE_S = 0.25
 
 
 class Cancel:
@@ -29,20 +32,31 @@ class Cancel:
     """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._is_set = False
+        # An Event locks up when a signal calls its set() within its own wait(); this queue may be called so.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.signal = 0
 
     def __bool__(self) -> bool:
-        return self._event.is_set()
+        return self._is_set
 
     def set(self, signal_number: int = 0) -> None:
-        """Ask to stop."""
+        """Ask to stop. Signal handlers may, whatever they interrupt."""
         self.signal = signal_number
-        self._event.set()
+        self._is_set = True
+        self._bell.put(None)
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most ``seconds``; True as soon as somebody has asked to stop."""
-        return self._event.wait(seconds)
+        """Wait at most ``seconds``; True as soon as somebody has asked to stop.
+
+        In slices: a signal that comes just before the system call would else be heard of after it.
+        """
+        ends = time.monotonic() + seconds
+        while not self._is_set and (left := ends - time.monotonic()) > 0:
+            with suppress(queue.Empty):
+                self._bell.get(timeout=min(left, SLICE_S))
+                self._bell.put(None)  # for whoever else waits
+        return self._is_set
 
 
 class SystemClock:
