@@ -23,7 +23,7 @@ import msgspec
 from engine import host, pending
 from engine.errors import Refused, UnknownName
 from engine.journal import Journal, locks
-from engine.record import Alerted, Ended, Run
+from engine.record import Alerted, Ended, Outcome, Run
 from engine.running import unanswered
 from engine.server.alerts.alert import Alert
 from engine.server.worker.carry import head_of
@@ -90,14 +90,13 @@ class Books:
 
         return await self.do(do)
 
-    async def end_unbegun(self, job: Job, by: str) -> None:
-        """Write down that somebody stopped a run before it began."""
-        sentence = f"Stopped by {by} before it began."
+    async def end_unbegun(self, job: Job, outcome: Outcome, sentence: str) -> None:
+        """Write down why a run did not begin."""
         order = Order(
             run=job.id, runbook=job.runbook, target=job.target, inputs=job.inputs, alert=job.alert,
             by=job.by, dry_run=job.dry_run, state=str(self.directory),
         )  # fmt: skip
-        ended = Ended(at=time.time(), outcome="interrupted", sentence=sentence)
+        ended = Ended(at=time.time(), outcome=outcome, sentence=sentence)
         await self.do(lambda journal: journal.begin(head_of(order, ended.at)).record(ended))
 
     async def stop_waiting(self, run: str, by: str) -> bool:

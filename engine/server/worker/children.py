@@ -24,12 +24,28 @@ MAX_LINE = 1 << 20
 _lines = msgspec.json.Decoder(Line)
 
 
+class _Child:
+    """One process, from before it is there. ``unwanted``: it is to stop, as soon as it can be asked to."""
+
+    def __init__(self, *, unwanted: bool) -> None:
+        self.process: asyncio.subprocess.Process | None = None
+        self.unwanted = unwanted
+        self._is_asked = False
+
+    def ask(self) -> None:
+        """Ask it to stop, once: a second signal would end it at once, whatever it is at."""
+        if self.process is not None and not self._is_asked:
+            self._is_asked = True
+            with suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGTERM)
+
+
 class Children:
     """The processes that carry runs now. ``heard`` is called in the loop with each line of each."""
 
     def __init__(self, heard: Callable[[str, Line], None]) -> None:
         self._heard = heard
-        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._running: dict[str, _Child] = {}
 
     def __contains__(self, run: str) -> bool:
         return run in self._running
@@ -37,16 +53,21 @@ class Children:
     def __len__(self) -> int:
         return len(self._running)
 
-    async def carry(self, order: Order) -> int:
-        """Have a run carried; gives the child's exit code, negative where a signal ended it."""
-        process = await _start(order)
-        self._running[order.run] = process
+    async def carry(self, order: Order, *, unwanted: bool = False) -> int:
+        """Have a run carried; gives the child's exit code, negative where a signal ended it.
+
+        ``unwanted``: only so far that it can stop in good order.
+        """
+        child = self._running[order.run] = _Child(unwanted=unwanted)
         try:
-            assert process.stdout is not None  # noqa: S101 - it is piped
-            while line := await _line(process.stdout):
+            child.process = await _start(order)
+            assert child.process.stdout is not None  # noqa: S101 - it is piped
+            while line := await _line(child.process.stdout):
+                if child.unwanted:  # it was asked for before; who writes knows how to stop in good order
+                    child.ask()
                 with suppress(msgspec.DecodeError):
                     self._heard(order.run, _lines.decode(line))
-            return await process.wait()
+            return await child.process.wait()
         finally:
             self._running.pop(order.run, None)
 
@@ -66,12 +87,12 @@ class Children:
             raise
 
     def stop(self, run: str) -> bool:
-        """Ask a run to stop in good order; False where no child of ours carries it."""
-        process = self._running.get(run)
-        if process is None:
+        """Ask a run to stop in good order, once it can; False where no child of ours carries it."""
+        child = self._running.get(run)
+        if child is None:
             return False
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+        child.unwanted = True
+        child.ask()
         return True
 
     def stop_all(self) -> None:
