@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.server.alerts.alert import Alert
-from engine.server.messages import Taking
+from engine.server.worker.intake import Decided
 from engine.server.worker.queue import Queue
 
 
@@ -21,9 +21,9 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 
 def come(queue: Queue, status: str, at: float, run: str = "") -> None:
     alert = Alert(name="A", status=status, fingerprint="f", starts_at=at)  # type: ignore[arg-type]
-    taking = Taking(alert=alert.key, fate="started" if run else "resolved", run=run)
+    decided = Decided("started" if run else "resolved", "", run)
     with queue.transaction():
-        queue.add_alert(alert, "x", (taking, ()), at, told=True)
+        queue.add_alert(alert, "x", decided, at, told=True)
 
 
 def test_it_ends_what_began_with_it(queue: Queue) -> None:
