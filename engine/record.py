@@ -337,6 +337,7 @@ class Requested(_Event, frozen=True, kw_only=True, tag="requested"):
         cause: The first cause that was named; empty for none.
         processes: The target's: pid and start (clock ticks since boot).
         lease_s: For how long the change would last; None for good.
+        evidence: What went into the digest: name and ``started_at`` of each, as the run saw it before.
     """
 
     remediation: str
@@ -347,6 +348,7 @@ class Requested(_Event, frozen=True, kw_only=True, tag="requested"):
     cause: str = ""
     processes: tuple[tuple[int, int], ...] = ()
     lease_s: float | None = None
+    evidence: tuple[tuple[str, float], ...] = ()
 
 
 class Ruled(_Event, frozen=True, kw_only=True, tag="ruled"):

@@ -212,6 +212,7 @@ def _requested(found: Proposal, step: Change, scene: Scene) -> Requested:
         cause=cause,
         processes=running,
         lease_s=found.lease_s,
+        evidence=tuple(sorted((name, seen.started_at) for name, seen in scene.evidence.items())),
     )
 
 

@@ -15,8 +15,8 @@ from engine.guarding.policy import Approval, Policy, RiskAnswers
 from engine.journal import Journal
 from engine.language import loader
 from engine.pending import open_request
-from engine.record import Barred, Ended, Intended, Judged, Requested, Ruled, Run
-from engine.running import resume, unanswered
+from engine.record import Barred, Ended, Intended, Judged, Planned, Requested, Ruled, Run, Seen
+from engine.running import bound, resume, unanswered
 from engine.running.approval import Ruling, rule
 from engine.running.runner import Order, run
 from engine.running.scene import Tools
@@ -396,6 +396,25 @@ def test_a_run_that_waits_can_be_stopped(desk: Desk) -> None:
         assert unanswered.stop("last", "anna", journal, desk.clock.now()) is None
 
     assert (desk.run().head.outcome, desk.answers()) == ("interrupted", ["withdrawn"])
+
+
+def test_the_digest_can_be_reckoned_from_the_record_alone(desk: Desk) -> None:
+    """An auditor sees that the plan, the evidence and the text are those that the yes was given for."""
+    done = desk.begin()
+    (asked,) = of_type(done, Requested)
+    seen = {(one.evidence.short, one.evidence.started_at): one.evidence for one in of_type(done, Seen)}
+    again = bound.Bound(
+        run=done.head.id,
+        step=asked.step,
+        plan=of_type(done, Planned)[-1].plan,
+        evidence={name: seen[name, started_at] for name, started_at in asked.evidence},
+        runbook=bound.fingerprint(done.head.runbook_text),
+        cause=asked.cause,
+        processes=asked.processes,
+        lease_s=asked.lease_s,
+    )
+    assert asked.evidence
+    assert bound.digest(again) == asked.digest
 
 
 # ── runs within runs ────────────────────────────────────────────────────────────
