@@ -40,7 +40,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: The state directory.
-        socket: On which listener and worker meet; ``control.sock`` beside it is the commands' way in.
+        socket: On which listener and worker meet; ``control.sock`` beside it is for scripts of this host's root.
         token: The token of the one sender that there is without senders in the settings.
         uid, gid: Of the listener.
     """

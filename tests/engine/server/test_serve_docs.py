@@ -90,12 +90,3 @@ def test_every_snippet_of_settings_is_read(number: int, tmp_path: Path) -> None:
         assert settings.load(path)
     else:
         assert yaml.safe_load(block)
-
-
-def test_the_alertmanager_snippet_fits_the_settings() -> None:
-    """Path and way of authentication are those of the sender that there is without settings."""
-    (block,) = (yaml.safe_load(one) for one in BLOCKS if "webhook_configs" in one)
-    (hook,) = block["receivers"][0]["webhook_configs"]
-    assert hook["url"].endswith("/v1/alerts/alertmanager")
-    assert hook["http_config"]["authorization"]["credentials_file"]
-    assert hook["send_resolved"] is True
