@@ -281,6 +281,24 @@ class Leases(_Message, frozen=True, kw_only=True, tag="leases"):
     rows: tuple[LeaseRow, ...]
 
 
+class LeaseEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a lease that was due stands now.
+
+    ``state``: of its change: ``undone``; ``leased`` where its run is being worked on; ``left``, ``failed``.
+    """
+
+    lease: LeaseRow
+    state: str
+    because: str = ""
+    fix: str = ""
+
+
+class LeasesEnded(_Message, frozen=True, kw_only=True, tag="leases-ended"):
+    """What a child of the worker did about leases that were due, each for itself."""
+
+    rows: tuple[LeaseEnd, ...]
+
+
 class GetAudit(_Message, frozen=True, kw_only=True, tag="get-audit"):
     """Rows of the audit; ``text``: only those that hold these words."""
 
@@ -507,5 +525,5 @@ Request = (
 )  # fmt: skip
 Answer = (
     Taken | Busy | Session | Runs | RunFound | Happened | Number | Alerts | Targets | Leases | AuditFound
-    | Runbooks | Stats | LinkFound | Started | Done | No | Notices
+    | Runbooks | Stats | LinkFound | Started | Done | No | Notices | LeasesEnded
 )  # fmt: skip

@@ -29,8 +29,10 @@ from engine.server.messages import (
     AuditFound,
     Done,
     GetAudit,
+    LeaseEnd,
     LeaseRow,
     Leases,
+    LeasesEnded,
     No,
     RunbookRow,
     Runbooks,
@@ -64,7 +66,28 @@ def _undo(order: Order) -> Answer:
 
 def _overdue(order: Order) -> Answer:
     with tools(_wish(order)) as everything:
-        return _done(leases.end_leases(everything), "no lease was due")
+        journal, now = everything.journal, time.time()
+        due = [one for one in leases.standing(journal, everything.parts) if one.until <= now]
+        leases.end_leases(everything)
+        return LeasesEnded(rows=tuple(_stands(one, journal) for one in due))
+
+
+def _stands(lease: leases.Lease, journal: Journal) -> LeaseEnd:
+    """How a lease stands by the journal, with what was said of it last."""
+    state = next(one.state for one in journal.attempts(lease.run) if one.number == lease.attempt)
+    said = [
+        one
+        for one in journal.run(lease.run).events
+        if isinstance(one, Settled) and one.attempt == lease.attempt and one.state == state
+    ]
+    row = msgspec.convert(lease, LeaseRow, from_attributes=True)
+    last = said[-1] if said else None
+    return LeaseEnd(
+        lease=row,
+        state=state,
+        because=last.because if last else "",
+        fix=last.undo_by_hand if last else "",
+    )
 
 
 def _extend(order: Order) -> Answer:

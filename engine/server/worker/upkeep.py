@@ -1,7 +1,8 @@
 """What has its time: leases that end, old rows that go, people who are told that something is wrong.
 
-One promise: a temporary change is undone within ``LOOK_S`` of its end, by a child that was not there before,
-across restarts; what is pruned goes in small parts, so that no alert waits for it.
+One promise: a temporary change begins to be undone within ``LOOK_S`` of its end, by a child that was not
+there before, across restarts; ``AGAIN_S`` later where one could not be ended, or its run is being worked on.
+What is pruned goes in small parts, so that no alert waits for it.
 
 Not here: undoing (``engine.running.leases``), runs (``keeper``).
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -19,7 +20,7 @@ from engine.errors import Refused, RunbookError
 from engine.journal import locks
 from engine.running import watch
 from engine.server.log import Log
-from engine.server.messages import Done, LeaseRow, Leases, No
+from engine.server.messages import Done, LeaseEnd, LeaseRow, Leases, LeasesEnded, No
 from engine.server.settings import seconds
 from engine.server.worker import notices, outbox
 from engine.server.worker.keeper import Keeper
@@ -48,7 +49,7 @@ class Upkeep:
         self._people = people
         self._log = log
         self._watching: locks.Lock | None = None
-        self._not_before = 0.0
+        self._not_before = float("-inf")
         self._pruned_at = 0.0
         self._runs_pruned_at = float("-inf")
 
@@ -71,19 +72,31 @@ class Upkeep:
 
     async def _leases(self) -> None:
         """End what is due."""
-        self._stand_in()
+        await asyncio.to_thread(self._stand_in)
         now = time.time()
-        if now < self._not_before or not await self._keeper.books.do(lambda journal: journal.leases(now)):
+        if time.monotonic() < self._not_before or not await self._keeper.books.do(
+            lambda journal: journal.leases(now)
+        ):
             return
-        due = [one for one in await self._standing() if one.until <= now]
         answer = await ask_child(self._keeper, self._order("overdue"), self._log, UNDO_S)
-        self._not_before = time.time() + AGAIN_S
+        self._not_before = time.monotonic() + AGAIN_S
         self._keeper.wake()
-        if isinstance(answer, No):
-            self._log.error("a lease could not be ended", problem=answer.problem, fix=answer.fix)
-            await self._tell(notices.of_lease_left(one, answer.problem, now) for one in due)
-        else:
-            self._log.info("leases ended", runs=[one.run for one in due])
+        if isinstance(answer, LeasesEnded):
+            await self._ended(answer.rows, now)
+        elif isinstance(answer, No):
+            problem = f"leases that are due could not be ended: {answer.problem}"
+            self._log.error(problem, fix=answer.fix)
+            await self._tell([notices.of_trouble(problem, now, fix=answer.fix)])
+
+    async def _ended(self, rows: Sequence[LeaseEnd], now: float) -> None:
+        """Tell of each for itself; one whose run is being worked on is tried again."""
+        for row in rows:
+            facts = {"run": row.lease.run, "attempt": row.lease.attempt}
+            if row.state in {"left", "failed"}:
+                self._log.error("a lease could not be ended", **facts, problem=row.because, fix=row.fix)
+                await self._tell([notices.of_lease_left(row.lease, row.because, now)])
+            elif row.state != "leased":
+                self._log.info("lease ended", **facts, state=row.state)
 
     async def _hand_over(self) -> None:
         """What is temporary still ends in time, though the worker does not run: a process waits for it."""
