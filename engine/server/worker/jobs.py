@@ -10,6 +10,7 @@ Not here: beginning them (``carrying``), when it is looked at (``keeper``), the 
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Iterable
 
@@ -35,7 +36,8 @@ class Jobs:
         not_before: Run → when it may begin again (monotonic).
         behind: Run → the one that works on its target, under whatever name, as its child has found.
         untouched: Those that must not begin now: somebody is ending them.
-        stopping: The worker ends; what breaks off for that begins anew with the next one.
+        stopping: The worker ends, or looks what has become of runs since one ended; what broke off for
+            that begins anew.
     """
 
     def __init__(self, books: Books, desk: Desk, log: Log, changed: Callable[[], None]) -> None:
@@ -164,9 +166,12 @@ class Jobs:
             self._changed()
 
     async def _anew(self, after: Job) -> Job | None:
-        """The run that takes the place of one that broke off only because the worker stops."""
+        """The run in place of one that broke off only because the worker stops, or has stopped."""
         if not self.stopping or after.outcome != "interrupted" or after.id in self.unwanted:
             return None
+        head = await self._books.do(lambda journal: journal.head(after.id))
+        if head.signal != signal.SIGTERM:
+            return None  # a person has ended it: answered no, taken it back
         return await self._desk.begin_anew(after)
 
     # ── more of them, fewer of them ─────────────────────────────────────────────

@@ -135,8 +135,10 @@ class Keeper:
         self._tail = await asyncio.to_thread(Tail, self.directory, at)
         if at is None:
             await self.herald.skip_to(self._tail.at)
+        self._jobs.stopping = True
         for run in list(self.jobs):
             await self._jobs.settle(run)
+        self._jobs.stopping = False
 
     async def _turn(self) -> None:
         await self._read()

@@ -180,7 +180,7 @@ def test_a_run_that_waits_can_be_answered_after_a_kill(worker: Worker) -> None:
 
 
 def test_what_is_queued_waits_on_disk_when_the_worker_stops_in_good_order(tmp_path: Path) -> None:
-    """The running one ends in good order, the queued one begins with the next worker."""
+    """The one under way ends in good order and begins anew for its alert, the queued one begins."""
     with working(tmp_path, at_once=1) as worker:
         (going,) = worker.offer(firing("Slow"))
         (queued,) = worker.offer(firing("Quick"))
@@ -190,6 +190,90 @@ def test_what_is_queued_waits_on_disk_when_the_worker_stops_in_good_order(tmp_pa
 
         assert worker.run(going.run, "ended").outcome == "interrupted"
         assert worker.run(queued.run, "ended").outcome == "healthy"
+        (again,) = worker.ask(messages.GetAlerts(alert=going.alert)).rows
+        assert again.run not in {going.run, ""}
+        assert worker.run(again.run, "ended").outcome == "healthy"
+        until(lambda: alerts(worker, again.run) == [going.alert])
+        assert len(worker.runs()) == 3
+
+
+def test_a_run_that_was_stopped_after_its_worker_was_killed_begins_anew(worker: Worker) -> None:
+    """As when a host goes down: its alert fires still, and Alertmanager repeats only after hours."""
+    (taking,) = worker.offer(firing("Slow"))
+    worker.run(taking.run, "running")
+    held = (worker.state / "locks" / f"run-{taking.run}").read_bytes()
+    worker.kill()
+    os.kill(msgspec.json.decode(held, type=locks.Holder).pid, signal.SIGTERM)
+    until(lambda: not locks.run_is_held(worker.state, taking.run))
+    worker.start()
+
+    assert worker.run(taking.run, "ended").outcome == "interrupted"
+    (row,) = worker.ask(messages.GetAlerts(alert=taking.alert)).rows
+    assert row.run != taking.run
+    assert worker.run(row.run, "ended").outcome == "healthy"
+
+
+def test_what_a_person_stopped_or_started_does_not_begin_anew_when_the_worker_stops(worker: Worker) -> None:
+    """Only an alert that fires still asks for it."""
+    started = worker.ask(messages.StartRun(runbook="slow")).run
+    worker.run(started, "running")
+    worker.stop()
+    worker.start()
+    assert worker.run(started, "ended").outcome == "interrupted"
+
+    (stopped,) = worker.offer(firing("Slow"))
+    worker.run(stopped.run, "running")
+    worker.ask(messages.StopRun(run=stopped.run))
+    worker.stop()
+    worker.start()
+    worker.run(stopped.run, "ended")
+    assert len(worker.runs()) == 2
+
+
+def test_a_run_whose_alert_resolves_before_it_begins_does_not_begin(tmp_path: Path) -> None:
+    """Unless another alert that fires has joined it."""
+    with working(tmp_path, at_once=1) as worker:
+        (going,) = worker.offer(firing("Slow"))
+        (needless,) = worker.offer(firing("Quick"))
+        (wanted,) = worker.offer(firing("Nobody"))
+        worker.offer(firing("Nobody", "another"))
+        worker.run(going.run, "running")
+        worker.offer(resolved("Quick"), resolved("Nobody"))
+
+        row = worker.run(needless.run, "ended")
+        assert (row.outcome, row.sentence) == ("refused", "The alert resolved before the run began.")
+        assert worker.run(going.run, "ended").outcome == "healthy"
+        assert "no-such-agent" in worker.run(wanted.run, "ended").sentence
+        assert worker.offer(firing("Quick", starts_at=99.0))[0].fate == "started"
+
+
+def test_what_the_cooldown_held_runs_at_its_end_though_nobody_sends_it_again(tmp_path: Path) -> None:
+    """The worker looks by itself."""
+    with working(tmp_path, cooldown="5s") as worker:
+        (first,) = worker.offer(firing("Quick"))
+        worker.run(first.run, "ended")
+        until(lambda: not worker.ask(messages.GetStats()).running)
+        (held,) = worker.offer(firing("Quick", "another"))
+        assert held.fate == "held"
+
+        until(lambda: worker.ask(messages.GetAlerts(alert=held.alert)).rows[0].fate == "started")
+        (row,) = worker.ask(messages.GetAlerts(alert=held.alert)).rows
+        assert worker.run(row.run, "ended").outcome == "healthy"
+
+
+def test_an_alert_does_not_join_a_dry_run_that_a_person_has_started(worker: Worker) -> None:
+    """It wants a real one, which begins after it."""
+    looks = worker.ask(messages.StartRun(runbook="slow", dry_run=True)).run
+    worker.run(looks, "running")
+    (taking,) = worker.offer(firing("Slow"))
+
+    assert taking.fate == "started"
+    assert not worker.run(taking.run, "ended").dry_run
+
+
+def alerts(worker: Worker, run: str) -> list[str]:
+    """Alerts that a run's journal knows."""
+    return [one.alert for one in events(worker, run) if isinstance(one, Alerted)]
 
 
 def events(worker: Worker, run: str) -> list[object]:
