@@ -160,7 +160,7 @@ class AlertPath:
 
     # ── what came of it ─────────────────────────────────────────────────────────
 
-    def alert(self, within: float = 60) -> AlertRow:
+    def alert(self, within: float = 180) -> AlertRow:
         """The alert that fires, once it has been taken in with a run."""
         return eventually(self._firing, within=within, why="no alert with a run arrived")
 
@@ -187,14 +187,18 @@ class AlertPath:
 
         return eventually(there, within=within, why=f"run {run} did not come to {' or '.join(states)}")
 
-    def hears(self, run: str, kind: str, within: float = 60, **fields: object) -> list[Row]:
-        """The run's events once one of this kind is among them."""
+    def hears(self, run: str, kind: str, after: float = 0.0, **fields: object) -> list[Row]:
+        """The run's events once one of this kind, later than ``after``, is among them.
+
+        Short windows on a busy machine miss scrapes: an alert may resolve, and fire again, before its change.
+        """
 
         def heard() -> list[Row] | None:
             _, events = self.events(run)
-            return events if any(matches(event, kind, fields) for event in events) else None
+            found = any(event["at"] > after and matches(event, kind, fields) for event in events)
+            return events if found else None
 
-        return eventually(heard, within=within, why=f"run {run} heard of no {kind} {fields}")
+        return eventually(heard, within=180, why=f"run {run} heard of no {kind} {fields}")
 
     def stages(self, row: AlertRow, events: Iterable[Row]) -> dict[str, float]:
         """Seconds from the first loss to each stage that was reached."""
