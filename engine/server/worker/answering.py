@@ -120,8 +120,6 @@ class Answers:
             return session or Session(token=token, user="", role="viewer", until=0.0)
         if session is None:
             return _LOGIN
-        kind = type(request).__name__
-        self._log.warning("refused", user=session.user, role=session.role, request=kind)
         await self._deeds.bar(request, session, f"needs the role {needed}, and is {session.role}")
         return No(
             problem=f"this needs the role {needed}; {session.user or 'nobody'} is {session.role}",

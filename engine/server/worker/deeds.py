@@ -21,6 +21,7 @@ from engine.language.model import Runbook
 from engine.record import Barred
 from engine.redaction import HERE
 from engine.running import answering, approval
+from engine.running.leases import MOST_MORE_S
 from engine.running.runner import new_id
 from engine.server import messages
 from engine.server.log import Log
@@ -35,6 +36,7 @@ from engine.server.worker.order import Order
 from engine.server.worker.people import People
 from engine.server.worker.queue import Queue
 from engine.server.worker.reads import Reads
+from engine.server.worker.seldom import Seldom
 
 #: How long an undo or the end of a lease may take, in seconds.
 UNDO_S = 300.0
@@ -52,6 +54,7 @@ class Deeds:
         self._people = people
         self._links = links
         self._log = log
+        self._seldom = Seldom()
         self.by: dict[type, Callable[[Any, Session], Awaitable[Answer]]] = {
             messages.StartRun: self._start,
             messages.StopRun: self._stop,
@@ -70,20 +73,27 @@ class Deeds:
             return Busy(because="the worker stops", retry_after_s=10.0)
         taken = await self.keeper.desk.take(offer)
         if isinstance(taken, Busy):
-            self._log.warning("alerts not taken", sender=offer.sender, because=taken.because)
+            if times := self._seldom.times(("offer", offer.sender)):
+                self._log.warning("alerts not taken", sender=offer.sender, because=taken.because, times=times)
         elif any(one.run and one.fate != "duplicate" for one in taken.takings):
             self.keeper.alerts_came(one.run for one in taken.takings if one.fate == "resolved")
         return taken
 
     async def bar(self, request: messages.Request, who: Session, because: str) -> None:
-        """Write down what somebody tried without the right to."""
-        run = getattr(request, "run", "")
-        if isinstance(run, str) and run:
-            barred = Barred(
-                at=time.time(), wanted=type(request).__name__, by=who.user, because=because, via="page"
-            )
-            with suppress(RunbookError):
-                await self.keeper.books.do(lambda journal: approval.bar(run, barred, journal))
+        """Write down what somebody tried without the right to: once a minute, with how often it was.
+
+        In the log by user; what a known user tried with a run, in its journal too, and so in the audit.
+        """
+        run, kind = getattr(request, "run", ""), type(request).__name__
+        if times := self._seldom.times(("log", who.user)):
+            self._log.warning("refused", user=who.user, role=who.role, request=kind, run=run, times=times)
+        if not (who.user and run and (times := self._seldom.times(("row", who.user, run)))):
+            return
+        if times > 1:
+            because += f" ({times - 1} more tries since the last row)"
+        barred = Barred(at=time.time(), wanted=kind, by=who.user, because=because, via="page")
+        with suppress(RunbookError):
+            await self.keeper.books.do(lambda journal: approval.bar(run, barred, journal))
 
     # ── runs ────────────────────────────────────────────────────────────────────
 
@@ -135,6 +145,10 @@ class Deeds:
         return await self._errand(Order(doing="undo", run=asked.run, by=who.user))
 
     async def _lease(self, asked: messages.ChangeLease, who: Session) -> Answer:
+        if asked.do == "extend" and not 0 < asked.seconds <= MOST_MORE_S:
+            raise UsageError(
+                f"a lease can't be given {asked.seconds:g} s more", fix="more than 0, at most 366d"
+            )
         order = Order(
             doing=asked.do, run=asked.run, attempt=asked.attempt, seconds=asked.seconds, by=who.user
         )

@@ -44,6 +44,8 @@ from engine.server.worker.refusals import told
 from engine.text import several
 from engine.values import Target
 
+#: So many rows of the audit are given at most.
+MOST_ROWS = 10_000
 #: So many old runs lose their details in one errand, at some 50 ms each.
 RUNS_AT_ONCE = 500
 
@@ -169,7 +171,7 @@ def _audit(order: Order) -> Answer:
             one for one in entries(journal, since=asked.since, until=asked.until) if _is_wanted(one, asked)
         ]
     found.sort(key=lambda one: one.at, reverse=True)
-    limit = max(0, min(asked.limit, 10_000))
+    limit = max(0, min(asked.limit, MOST_ROWS))
     return AuditFound(rows=tuple(found[:limit]), more=len(found) > limit)
 
 
