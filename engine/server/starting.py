@@ -11,6 +11,8 @@ both running (``engine.server.watching``).
 from __future__ import annotations
 
 import ctypes
+import grp
+import hashlib
 import os
 import pwd
 import secrets
@@ -31,6 +33,12 @@ from engine.server.settings import People, Settings
 EXTRA = ("apprise", "httptools", "itsdangerous", "starlette", "uvicorn", "uvloop")
 #: The root's socket, and its token for the one sender that there is without settings.
 SOCKET, TOKEN = Path("/run/runbook/worker.sock"), Path("/etc/runbook/alertmanager.token")
+#: Where a try-out's parts meet: one directory for each state directory, which every user may enter.
+TRY_OUTS = Path("/run")
+#: User ids that systemd gives to services for as long as they run (``DynamicUser=``, UIDS-GIDS.md).
+_PASSING = range(61184, 65520)
+#: Hands the listener's user id on from the command to both parts.
+LENT = "RUNBOOK_SERVE_UID"
 _NO_NEW_PRIVS, _PDEATHSIG, _CAPBSET_DROP, _KEEPCAPS = 38, 1, 24, 8
 _LAST_CAPABILITY = 63
 
@@ -57,30 +65,72 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return self.socket.with_name("control.sock")
 
 
-def place(settings: Settings, state: Path | None, socket: Path | None) -> Place:
-    """Where things are here. Raises ``UsageError`` when there is no user for the listener."""
-    root = os.geteuid() == 0
-    where = (state or default_directory()).absolute()
-    meeting = socket.absolute() if socket else SOCKET if root else where / "worker.sock"
+def place(settings: Settings, state: Path | None, socket: Path | None, part: str | None = None) -> Place:
+    """Where things are here; ``part``: for this one alone.
+
+    With a state directory of one's own the parts meet at a place of its own: a try-out leaves alone what
+    the standard one's parts use.
+
+    Raises:
+        UsageError: There is no user for the listener, or no home for the state.
+    """
+    try:
+        where = (state or default_directory()).absolute()
+    except RuntimeError as error:
+        raise UsageError(f"there is no place for the state: {error}", fix="name one: --state DIR") from error
     token = where / "alertmanager.token"
-    uid, gid = os.geteuid(), os.getegid()
-    if root:
-        uid, gid = _user(settings)
-        chosen = state is not None or socket is not None or "RUNBOOK_STATE" in os.environ
-        token = meeting.with_name(TOKEN.name) if chosen else TOKEN
-    return Place(state=where, socket=meeting, token=token, uid=uid, gid=gid)
-
-
-def _user(settings: Settings) -> tuple[int, int]:
-    for name in (settings.listen.user, "nobody"):
-        with suppress(KeyError):
-            found = pwd.getpwnam(name)
-            if found.pw_uid != 0:
-                return found.pw_uid, found.pw_gid
-    raise UsageError(
-        f"there is no user {settings.listen.user!r} for the listener",
-        fix=f"useradd --system {settings.listen.user}, or set listen.user in the settings",
+    if os.geteuid() != 0:
+        meeting = socket.absolute() if socket else where / "worker.sock"
+        return Place(state=where, socket=meeting, token=token, uid=os.geteuid(), gid=os.getegid())
+    own = state is not None or "RUNBOOK_STATE" in os.environ
+    meeting = socket.absolute() if socket else _meeting(where) if own else SOCKET
+    uid, gid = _user(settings, part)
+    return Place(
+        state=where,
+        socket=meeting,
+        token=meeting.with_name(TOKEN.name) if own or socket else TOKEN,
+        uid=uid,
+        gid=gid,
     )
+
+
+def _meeting(state: Path) -> Path:
+    """Where a try-out's parts meet: the state directory itself is closed to the listener's user."""
+    mark = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:8]
+    return TRY_OUTS / f"runbook-{mark}" / "worker.sock"
+
+
+def _user(settings: Settings, part: str | None) -> tuple[int, int]:
+    """The listener's user and group.
+
+    Where there is no such user, both parts together take an id that nobody uses; the worker alone trusts
+    no listener but root's; a listener alone is not started.
+    """
+    name = settings.listen.user
+    with suppress(KeyError):
+        found = pwd.getpwnam(name)
+        if found.pw_uid != 0:
+            return found.pw_uid, found.pw_gid
+    if (lent := os.environ.get(LENT, "")).isdigit():
+        return int(lent), int(lent)
+    if part == "worker":
+        return os.geteuid(), os.getegid()
+    if part is None and (unused := _unused()):
+        return unused, unused
+    raise UsageError(
+        f"there is no user {name!r} for the listener (and root is none)",
+        fix=f"make it: useradd --system {name}; or set listen.user in the settings to one that only it uses",
+    )
+
+
+def _unused() -> int:
+    """An id that no user, no group and no process has; 0 where there is none."""
+    taken = {one.pw_uid for one in pwd.getpwall()} | {one.gr_gid for one in grp.getgrall()}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            owner = entry.stat()
+            taken |= {owner.st_uid, owner.st_gid}
+    return next((one for one in _PASSING if one not in taken), 0)
 
 
 def at_home(settings: Settings, where: Place) -> Settings:
@@ -101,6 +151,15 @@ def must_be_installed() -> None:
             f"`runbook serve` needs {', '.join(missing)}, not installed here",
             fix="install it: pip install 'bpf-runbook[server]'",
         )
+
+
+def must_be_alone(where: Place) -> None:
+    """Raise ``Refused`` when a worker keeps the state directory already."""
+    from engine.server.worker import main  # noqa: PLC0415 - its libraries are asked for before
+
+    _make(where)
+    with main.alone(where.state):
+        pass
 
 
 # ── the parts ───────────────────────────────────────────────────────────────────
@@ -180,11 +239,18 @@ def first_use(settings: Settings, where: Place, *, terminal: bool) -> Iterator[s
     from engine.server.listener import secret_file  # noqa: PLC0415
     from engine.server.worker import passwords, users  # noqa: PLC0415
 
-    where.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    where.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _make(where)
+    if where.uid in _PASSING:
+        yield (
+            f"warning: there is no user {settings.listen.user!r}: the listener runs as uid {where.uid}, which"
+            f" nobody has now; for more than a try-out: useradd --system {settings.listen.user}"
+        )
     if not settings.senders:
+        other = where.gid if where.gid != os.getegid() else None
         if not where.token.exists():
-            secret_file.make(where.token, group=where.gid if where.gid != os.getegid() else None)
+            secret_file.make(where.token, group=other)
+        elif other is not None:  # made for another listener's group
+            os.chown(where.token, -1, other, follow_symlinks=False)
         yield f"alerts: POST {address(settings)}/v1/alerts/alertmanager, bearer token in {where.token}"
     path = Path(settings.people.users_file)
     if users.load(path):
@@ -198,6 +264,20 @@ def first_use(settings: Settings, where: Place, *, terminal: bool) -> Iterator[s
     password = secrets.token_urlsafe(12)
     users.save(path, [users.User(name=name, role="approver", password=passwords.make(password))])
     yield f"first user: {name}, password {password} (shown this once; runbook user passwd {name})"
+
+
+def _make(where: Place) -> None:
+    """Make the directories. Raises ``UsageError``."""
+    try:
+        where.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not where.socket.parent.exists():
+            where.socket.parent.mkdir(parents=True)
+            where.socket.parent.chmod(0o755)  # whatever the umask is: the listener is another user
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or where.state} can't be made: {error.strerror}",
+            fix="name a state directory that you may write: --state DIR",
+        ) from error
 
 
 def address(settings: Settings) -> str:
