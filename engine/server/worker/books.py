@@ -33,6 +33,9 @@ from engine.server.worker.standing import Standing
 
 T = TypeVar("T")
 
+#: How long a run that is being worked on is waited for, and how often it is looked at, in seconds.
+PATIENCE_S, PAUSE_S = 3.0, 0.05
+
 
 class News(NamedTuple):
     """An alert that its run's journal is to know of."""
@@ -55,6 +58,21 @@ class Books:
     async def do(self, what: Callable[[Journal], T]) -> T:
         """Something with the journal."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: what(self._opened()))
+
+    async def do_alone(self, run: str, what: Callable[[Journal], T]) -> T:
+        """As ``do``, once nobody works on a run; it is waited for outside the thread, which others need.
+
+        Raises:
+            Refused: Somebody does, for ``PATIENCE_S``.
+        """
+        outermost, ends = run.partition(".")[0], time.monotonic() + PATIENCE_S
+        while locks.run_is_held(self.directory, outermost):
+            if time.monotonic() >= ends:
+                raise Refused(
+                    f"run {outermost} is being worked on", fix="try again when it waits or has ended"
+                )
+            await asyncio.sleep(PAUSE_S)
+        return await self.do(what)
 
     async def close(self) -> None:
         """Let the journal go."""

@@ -21,7 +21,6 @@ from engine.language.model import Runbook
 from engine.record import Barred
 from engine.redaction import HERE
 from engine.running import answering, approval
-from engine.running.leases import MOST_MORE_S
 from engine.running.runner import new_id
 from engine.server import messages
 from engine.server.log import Log
@@ -37,6 +36,7 @@ from engine.server.worker.people import People
 from engine.server.worker.queue import Queue
 from engine.server.worker.reads import Reads
 from engine.server.worker.seldom import Seldom
+from engine.units import YEAR_S
 
 #: How long an undo or the end of a lease may take, in seconds.
 UNDO_S = 300.0
@@ -145,7 +145,7 @@ class Deeds:
         return await self._errand(Order(doing="undo", run=asked.run, by=who.user))
 
     async def _lease(self, asked: messages.ChangeLease, who: Session) -> Answer:
-        if asked.do == "extend" and not 0 < asked.seconds <= MOST_MORE_S:
+        if asked.do == "extend" and not 0 < asked.seconds <= YEAR_S:
             raise UsageError(
                 f"a lease can't be given {asked.seconds:g} s more", fix="more than 0, at most 366d"
             )
@@ -174,8 +174,8 @@ class Deeds:
         ruling = approval.Ruling(
             digest=asked.digest, answer=asked.answer, by=by, comment=asked.comment, via=via
         )
-        ruled = await self.keeper.books.do(
-            lambda journal: approval.rule(asked.run, ruling, journal, time.time())
+        ruled = await self.keeper.books.do_alone(
+            asked.run, lambda journal: approval.rule(asked.run, ruling, journal, time.time())
         )
         await self.keeper.go_on(asked.run.partition(".")[0], by)
         self._log.info(ruled.answer, run=asked.run, user=by, via=via)
@@ -189,7 +189,9 @@ class Deeds:
         saying = answering.Saying(
             step=asked.step, digest=asked.digest, values=asked.values, by=by, comment=asked.comment, via=via
         )
-        await self.keeper.books.do(lambda journal: answering.reply(asked.run, saying, journal, time.time()))
+        await self.keeper.books.do_alone(
+            asked.run, lambda journal: answering.reply(asked.run, saying, journal, time.time())
+        )
         await self.keeper.go_on(asked.run.partition(".")[0], by)
         self._log.info("answered", run=asked.run, user=by, via=via)
         return Done(sentence=f"answered by {by}")
