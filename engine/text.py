@@ -39,6 +39,8 @@ def compact(value: float) -> str:
 def size(octets: float) -> str:
     """Bytes in binary units: ``256 KiB``, ``1.5 MiB``."""
     value, unit = float(octets), 0
+    if not math.isfinite(value):
+        return f"{value} B"
     while abs(value) >= 1024 and unit < len(_SIZES) - 1:
         value, unit = value / 1024, unit + 1
     figure = f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
@@ -49,8 +51,8 @@ def span(seconds: float) -> str:
     """A stretch of time: ``12 ms``, ``4.2 s``, ``1 min 30 s``, ``2 h 5 min``, ``3 d 4 h``."""
     if seconds < 0:
         return f"-{span(-seconds)}"
-    if seconds == 0:
-        return "0 s"
+    if seconds == 0 or not math.isfinite(seconds):
+        return f"{seconds:g} s"
     for limit, factor, unit in _SPANS:
         if seconds < limit:
             return f"{seconds * factor:.3g} {unit}"
@@ -101,7 +103,7 @@ _UNITS: dict[str, Callable[[float], str]] = {
     "cores": _cores,
     "count": count,
     "id": lambda value: str(int(value)),
-    "moment": lambda value: time.strftime("%H:%M:%S", time.gmtime(value)),
+    "moment": lambda value: _date(value, "%H:%M:%S"),
 }
 
 
@@ -148,17 +150,28 @@ def setting(value: object) -> str:
 
 def moment(epoch: float | None) -> str | None:
     """ISO-8601 in UTC to the second, ``2026-11-22T03:01:12Z``; None stays None."""
-    return None if epoch is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
+    return None if epoch is None else _date(epoch, "%Y-%m-%dT%H:%M:%SZ")
 
 
 def day_and_time(epoch: float) -> str:
     """A moment for people: ``2026-11-22 03:01:12 UTC``."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(epoch))
+    return _date(epoch, "%Y-%m-%d %H:%M:%S UTC")
+
+
+def _date(epoch: float, form: str) -> str:
+    """A moment in UTC. What is no date is shown as it is: a journal that holds such can still be read."""
+    try:
+        return time.strftime(form, time.gmtime(epoch))
+    except (OverflowError, ValueError, OSError):
+        return f"no date ({epoch:g})"
 
 
 def since(start: float, at: float) -> str:
     """A moment within a run, from its start: ``+0:07``, ``+1:02:33``."""
-    minutes, seconds = divmod(max(0, int(at - start)), 60)
+    passed = at - start
+    if not math.isfinite(passed):
+        return UNKNOWN
+    minutes, seconds = divmod(max(0, int(passed)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"+{hours}:{minutes:02}:{seconds:02}" if hours else f"+{minutes}:{seconds:02}"
 

@@ -29,6 +29,10 @@ _NUMBER = r"[0-9](?:_?[0-9])*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _PART = re.compile(rf"({_NUMBER})\s*([^\d\s_.]*)\s*")
 _RATE = re.compile(rf"({_NUMBER})\s*([kKMG]?)(?:\s*events?)?\s*/\s*(s|sec|min|m|h)")
 _LONGEST = 64  # characters; no quantity needs more
+#: The longest duration, in seconds: ten years. What lasts longer is no date any more, or a slip.
+LONGEST_S = 3660 * 86400.0
+#: So much more time a lease is given at once, at most, in seconds.
+YEAR_S = 366 * 86400.0
 
 #: How to write each dimension, for messages.
 EXAMPLES: dict[str, str] = {
@@ -44,9 +48,12 @@ def seconds(value: object) -> float:
     """A duration in seconds; numbers are seconds already.
 
     Raises:
-        UsageError: It is no duration.
+        UsageError: It is no duration, or longer than ten years.
     """
-    return _quantity(value, "duration")
+    found = _quantity(value, "duration")
+    if found > LONGEST_S:
+        raise UsageError(f"{_short(value)} is longer than ten years", fix="write at most 3660d")
+    return found
 
 
 def size(value: object) -> int:

@@ -26,6 +26,7 @@ from engine.record import Extended, Resumed, Settled
 from engine.running import runner, watch
 from engine.running.resume import made_of, settled_as, take_back
 from engine.running.scene import Tools
+from engine.units import YEAR_S
 from engine.values import Change
 
 #: How often it is looked whether a lease was undone or made lasting meanwhile, in seconds.
@@ -170,8 +171,10 @@ def extend(
 
     Raises:
         Refused: The run is being worked on; or the policy lets no lease last so long.
-        UsageError: It has no temporary change; or not this one.
+        UsageError: It has no temporary change; or not this one; or it is no such time.
     """
+    if not -YEAR_S <= seconds <= YEAR_S:  # nor what is no number
+        raise UsageError(f"{seconds:g} s is no time that a lease can be given", fix="write at most 366d")
     run_id = tools.journal.run(wanted).head.id
     with locks.hold_run(tools.journal.directory, run_id, now=tools.clock.now()):
         now, log = tools.clock.now(), tools.journal.continue_(run_id)

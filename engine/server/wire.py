@@ -4,8 +4,9 @@ One promise: every request is answered, if only with ``No``, and a caller never 
 will. Many requests may be under way on one connection.
 
 What is too long to be sent never leaves: the caller is told at once, and an answer of that kind becomes a
-``No``. A frame that is too long all the same, or no message, ends its connection with all that is under way
-on it; so whoever must not suffer from others has a line of its own (``Line.another``): offers do.
+``No``, as does a request that can't be read but bears its number. A frame that is too long all the same, or
+bears none, ends its connection with all that is under way on it; so whoever must not suffer from others has
+a line of its own (``Line.another``): offers do.
 
 A frame is four bytes of length (big-endian) and JSON: ``{"n": …, "token": …, "do": request}`` one way,
 ``{"n": …, "is": answer, "more": …}`` the other. Source: unix(7); ``SO_PEERCRED`` tells whose process calls.
@@ -41,6 +42,12 @@ class Asked(msgspec.Struct, frozen=True):
     n: int
     do: Request
     token: str = ""
+
+
+class _Numbered(msgspec.Struct, frozen=True):
+    """As much as can be told of any request."""
+
+    n: int
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -161,8 +168,14 @@ async def _answer_all(
         while (body := await _read(reader)) is not None:
             try:
                 asked = _asked.decode(body)
-            except msgspec.DecodeError:
-                return
+            except msgspec.DecodeError as error:
+                if (number := _number_of(body)) is None:
+                    return
+                no = No(problem=f"this request can't be read: {error}", fix="listener and worker must match")
+                writer.write(_frame(Answered(number, no)))
+                with suppress(ConnectionError):
+                    await writer.drain()
+                continue
             task = asyncio.create_task(
                 _answer(asked, answerer(asked.do, asked.token, caller), writer, failed)
             )
@@ -194,6 +207,13 @@ async def _answer(
         if many:
             writer.write(_frame(Answered(asked.n, None)))
         await writer.drain()
+
+
+def _number_of(body: bytes) -> int | None:
+    """The number of a request that is wrong otherwise."""
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(body, type=_Numbered).n
+    return None
 
 
 def _caller(writer: asyncio.StreamWriter) -> Caller:

@@ -67,6 +67,30 @@ def test_less_time_ends_it_sooner_but_not_before_now(tmp_path: Path) -> None:
     assert len(leases.end_leases(tools(tmp_path, lab, clock=FakeClock(START + 601)))) == 1
 
 
+@pytest.mark.parametrize("seconds", [1e308, float("inf"), float("-inf"), float("nan"), 4e7])
+def test_a_lease_is_given_no_time_that_leads_to_no_date(tmp_path: Path, seconds: float) -> None:
+    """Also where the policy bounds nothing: at most a year at once."""
+    lab = leased(tmp_path)
+    with pytest.raises(UsageError, match="no time that a lease can be given"):
+        leases.extend("last", tools(tmp_path, lab), seconds=seconds)
+
+    assert of_type(Journal.open(tmp_path).run("last"), Extended) == []
+
+
+def test_a_journal_with_an_end_that_is_no_date_can_still_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Written before there was a bound: audit, report and the list of leases tell it as it is."""
+    leased(tmp_path)
+    with Journal.open(tmp_path) as journal:
+        run = journal.run("last").head.id
+        journal.continue_(run).record(Extended(at=START, attempt=2, lease_until=1e308, by="otto"))
+    for command in (["audit"], ["audit", "--json"], ["report", run], ["leases"]):
+        main([*command, "--state", str(tmp_path)])
+
+    assert "no date (1e+308)" in capsys.readouterr().out
+
+
 def test_a_policy_bounds_how_long_a_lease_lasts_in_all(tmp_path: Path) -> None:
     """However often it is given more time; less is always allowed."""
     lab = leased(tmp_path)

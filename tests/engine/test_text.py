@@ -99,3 +99,12 @@ def test_settings_of_any_shape_fit_on_one_line():
 def test_the_name_of_a_reading_tells_its_unit(name, unit):
     """A goal's measured values carry names only; the screen still shows units."""
     assert text.unit_of(name) == unit
+
+
+@pytest.mark.parametrize("epoch", [1e308, -1e308, float("inf"), float("-inf"), float("nan"), 1e17])
+def test_what_is_no_date_is_told_as_such(epoch):
+    """One mad number in a journal must not keep anybody from reading the rest."""
+    told = [text.moment(epoch), text.day_and_time(epoch), text.measure(epoch, "moment")]
+
+    assert all(one.startswith("no date (") for one in told)
+    assert all((text.span(epoch), text.size(epoch), text.since(0.0, epoch)))

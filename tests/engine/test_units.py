@@ -85,3 +85,10 @@ def test_no_text_breaks_the_reading(text):
     """What comes from a command line or an alert may be anything."""
     found = units.parse(text)
     assert found is None or found[0] >= 0
+
+
+@pytest.mark.parametrize("value", ["9999999999999d", "3661d", 1e300])
+def test_a_duration_is_at_most_ten_years(value):
+    """What is added to now must still be a date."""
+    with pytest.raises(UsageError, match="longer than ten years"):
+        units.seconds(value)

@@ -261,8 +261,9 @@ def expect(answer: m.Answer, kind: type[T]) -> T:
 
 
 def number(words: str) -> float | None:
-    """A number of an address, or None."""
+    """A finite number of an address or a form, or None."""
     try:
-        return msgspec.convert(words, float, strict=False) if words else None
+        found = msgspec.convert(words, float, strict=False) if words else math.nan
+        return found if math.isfinite(found) else None
     except msgspec.ValidationError:
         return None

@@ -243,7 +243,12 @@ def test_a_lease_is_extended_ended_and_kept(served, anna):
         ("keep", 0),
     ]
     assert "sample: 10" in kept.markup.words
-    wrong = ({"do": "x"}, {"do": "extend", "seconds": "nan x"}, {"do": "end", "attempt": "-1"})
+    seconds = ("nan x", "nan", "inf", "1e999")
+    wrong = [
+        {"do": "x"},
+        {"do": "end", "attempt": "-1"},
+        *({"do": "extend", "seconds": one} for one in seconds),
+    ]
     assert {anna.submit("/leases", "/leases", **(common | one)).status for one in wrong} == {400}
 
 

@@ -134,3 +134,20 @@ def test_a_file_that_is_no_socket_is_not_taken_away(tmp_path: Path):
     with pytest.raises(UsageError, match="can't be made"):
         asyncio.run(wire.serve(tmp_path / "s", answer))
     assert (tmp_path / "s").read_text() == "mine"
+
+
+def test_a_request_that_can_not_be_read_ends_nobody_elses(tmp_path):
+    """NaN is no JSON: whoever sends it gets `No`, and what else is under way on the line goes on."""
+
+    async def answer(_request, _token, _caller):
+        await asyncio.sleep(0.2)
+        yield m.Done(sentence="done")
+
+    async def both(line):
+        wrong = m.ChangeLease(run="r", attempt=1, do="extend", seconds=float("nan"))
+        return await asyncio.gather(line.ask(m.WhoAmI()), line.ask(wrong))
+
+    (good, no), _ = told(answer, both, tmp_path)
+
+    assert good == m.Done(sentence="done")
+    assert isinstance(no, m.No)
