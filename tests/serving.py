@@ -65,13 +65,18 @@ def open_directory() -> Iterator[Path]:
         yield Path(place)
 
 
+def listener_user() -> pwd.struct_passwd:
+    """Whom the listener runs as where root starts it."""
+    known = {entry.pw_name: entry for entry in pwd.getpwall()}
+    return known.get("runbook") or known["nobody"]
+
+
 def secret_file(path: Path, secret: str) -> Path:
     """A file that only the listener may read."""
     path.write_text(secret + "\n")
     path.chmod(0o600)
     if os.geteuid() == 0:
-        known = {entry.pw_name: entry for entry in pwd.getpwall()}
-        user = known.get("runbook") or known["nobody"]
+        user = listener_user()
         os.chown(path, user.pw_uid, user.pw_gid)
     return path
 
@@ -106,7 +111,7 @@ class Serving:
         given = dict(settings or {})
         document = {
             "serve": 1,
-            "listen": {"port": self.port, **given.pop("listen", {})},
+            "listen": {"port": self.port, "user": listener_user().pw_name, **given.pop("listen", {})},
             "senders": [
                 {"name": "alertmanager", "kind": "alertmanager", "token_file": str(token_file)},
                 *given.pop("senders", ()),

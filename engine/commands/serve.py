@@ -29,7 +29,9 @@ def serve(
     state: State = None,
     socket: Annotated[
         Path | None,
-        typer.Option("--socket", help="Where the parts meet; else /run/runbook/worker.sock for root."),
+        typer.Option(
+            "--socket", help="Where the parts meet; else /run/runbook/worker.sock for root without --state."
+        ),
     ] = None,
     units: Annotated[
         Path | None,
@@ -50,17 +52,19 @@ def serve(
 
     starting.must_be_installed()
     chosen = reading.load(settings)
-    where = starting.place(chosen, state, socket)
+    where = starting.place(chosen, state, socket, part)
     chosen = starting.at_home(chosen, where)
     if part == "worker":
         starting.work(chosen, where)
     elif part == "listener":
         starting.listen(chosen, where)
     else:
+        starting.must_be_alone(where)
         terminal = sys.stdout.isatty()
         for line in starting.first_use(chosen, where, terminal=terminal):
             typer.echo(line)
         typer.echo(f"page: {starting.address(chosen)}/  (Ctrl-C ends it)")
+        os.environ[starting.LENT] = str(where.uid)
         _watch(settings, where, own_state=state is not None, own_socket=socket is not None)
 
 

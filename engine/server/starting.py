@@ -48,7 +48,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: The state directory.
-        socket: On which listener and worker meet; ``control.sock`` beside it is for scripts of this host's root.
+        socket: On which listener and worker meet; ``control.sock`` beside it is for this host's root.
         token: The token of the one sender that there is without senders in the settings.
         uid, gid: Of the listener.
     """

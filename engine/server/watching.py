@@ -22,8 +22,8 @@ PARTS = ("worker", "listener")
 DEATHS, WITHIN_S = 4, 60.0
 #: How long a part may take to end: the worker's runs stop in good order.
 PATIENCE_S = 75.0
-#: Exit code of a part whose settings are wrong: starting it again mends nothing.
-WRONG_USAGE = 2
+#: Exit codes of a part whose settings are wrong, or that was refused: starting it again mends nothing.
+FINAL = (2, 3)
 
 
 class Part:
@@ -49,7 +49,7 @@ class Part:
         """Start it again; gives why the whole must end instead, or nothing."""
         now = time.monotonic()
         self._deaths = [at for at in self._deaths if now - at < WITHIN_S] + [now]
-        if code == WRONG_USAGE:
+        if code in FINAL:
             return f"the {self.name} can't be started"
         if len(self._deaths) >= DEATHS:
             return f"the {self.name} ended {DEATHS} times within {WITHIN_S:g} s ({_ended(code)})"

@@ -53,12 +53,13 @@ def run(settings: Settings, place: Place) -> None:
         from engine.server import tracing  # noqa: PLC0415 - only where it is asked for
 
         tracing.require(settings.tracing.endpoint)
-    with _alone(place.state):
+    with alone(place.state):
         asyncio.run(_work(settings, place))
 
 
 @contextmanager
-def _alone(state: Path) -> Iterator[None]:
+def alone(state: Path) -> Iterator[None]:
+    """Be the only worker of a state directory. Raises ``Refused``."""
     try:
         lock = locks.hold_run(state, "worker", now=time.time())
     except Refused as error:

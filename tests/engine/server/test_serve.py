@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import socket
 import stat
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from engine.server import starting
-from engine.server.settings import Settings
+from engine.server.settings import Listen, Settings
 from tests.engine.server.working import DEADLINE_S, until
 from tests.serving import open_directory
 
@@ -145,6 +146,67 @@ def test_the_listener_has_no_privilege_left(serving: Serving) -> None:
     assert "0" not in facts["Uid"].split() + facts["Gid"].split() + facts["Groups"].split()
     assert all(int(facts[name], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
     assert facts["NoNewPrivs"] == "1"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root the listener is the same user")
+def test_the_listener_of_a_try_out_shares_its_user_with_nobody(serving: Serving) -> None:
+    """Where no user `runbook` is, it takes an id that no other process and no user has, and says so."""
+    ours = Path(f"/proc/{serving.part('listener')}").stat().st_uid
+    others = [
+        entry.name
+        for entry in Path("/proc").glob("[0-9]*")
+        if entry.exists() and entry.stat().st_uid == ours and int(entry.name) != serving.part("listener")
+    ]
+
+    if "runbook" not in {one.pw_name for one in pwd.getpwall()}:
+        assert 61184 <= ours < 65520
+        assert f"uid {ours}" in (serving.place / "out").read_text()
+    assert not others
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root the listener is the same user")
+def test_a_listener_alone_runs_as_no_user_that_others_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its user root starts none, and is told the command that makes it."""
+    monkeypatch.delenv(starting.LENT, raising=False)
+    settings = Settings(listen=Listen(user="no-such-user"))
+
+    with pytest.raises(starting.UsageError, match="no-such-user") as caught:
+        starting.place(settings, None, None, "listener")
+    assert "useradd --system no-such-user" in caught.value.fix
+    assert starting.place(settings, None, None, "worker").uid == 0
+
+
+def test_a_try_out_meets_where_nothing_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a state directory of one's own, by option or environment, no part touches production's."""
+    monkeypatch.delenv("RUNBOOK_STATE", raising=False)
+    standard = starting.place(Settings(), None, None).socket
+    chosen = {starting.place(Settings(), tmp_path / name, None).socket for name in ("a", "b")}
+    monkeypatch.setenv("RUNBOOK_STATE", str(tmp_path / "c"))
+    chosen.add(starting.place(Settings(), None, None).socket)
+
+    assert len(chosen) == 3
+    assert standard.parent not in {one.parent for one in chosen}
+
+
+def test_a_state_that_is_served_already_is_refused_at_once(serving: Serving) -> None:
+    """One error with its fix, before anything is said to be ready."""
+    command = [sys.executable, "-m", "engine.cli", "serve", "--state", str(serving.place / "state")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+
+    assert done.returncode == 3
+    assert done.stderr.count("error:") == 1
+    assert "choose another --state" in done.stderr
+    assert "page:" not in done.stdout
+
+
+def test_a_state_that_can_not_be_made_is_told(tmp_path: Path) -> None:
+    """No bug of ours: its place, why, and the option that names another."""
+    (tmp_path / "file").write_text("")
+    where = starting.place(Settings(), tmp_path / "file" / "state", None)
+
+    with pytest.raises(starting.UsageError, match="can't be made") as caught:
+        starting.must_be_alone(where)
+    assert "--state" in caught.value.fix
 
 
 def test_settings_that_are_wrong_end_it_at_once(tmp_path: Path) -> None:
