@@ -1,8 +1,8 @@
 """What the page and commands look at: the journal, the queue, the runbooks; nothing here writes.
 
 One promise: looking never holds up an alert: each thread reads on connections of its own (SQLite's WAL lets
-readers and the writer pass each other), and evidence is passed on undecoded. Of CPU it takes its share: a list
-with a filter decodes up to ``LOOKED_THROUGH`` heads.
+readers and the writer pass each other), and evidence is passed on undecoded. Of CPU it takes its share:
+a list with a filter decodes up to ``LOOKED_THROUGH`` heads.
 
 Not here: who may look (``answering``), agents (``errands``).
 """
