@@ -50,6 +50,7 @@ class Desk:
 
     Attributes:
         taken: Called in the loop with the runs that a commit has queued.
+        problem: Why the last offers were not written; empty once something was written again.
     """
 
     taken: Callable[[Sequence[Job]], None] = staticmethod(lambda _: None)
@@ -62,6 +63,7 @@ class Desk:
         self._offers: list[tuple[Offer, asyncio.Future[Taken | Busy]]] = []
         self._told_of: dict[str, dict[str, int]] = {"joined": {}, "resolved": {}}
         self._writing: asyncio.Task[None] | None = None
+        self.problem = ""
 
     async def do(self, what: Callable[[Queue], T]) -> T:
         """Something else with the queue. Raises ``QueueUnavailable``, whatever SQLite said."""
@@ -79,6 +81,16 @@ class Desk:
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all())
         return await future
+
+    async def health(self) -> str:
+        """Why nothing could be written now; empty where it can, or nothing has failed."""
+        if self.problem:
+            try:
+                await self.do(lambda queue: queue.count("writes", "tried"))
+                self.problem = ""
+            except QueueUnavailable as error:
+                self.problem = error.problem
+        return self.problem
 
     async def judge_again(self) -> bool:
         """Decide on alerts whose time has come: the cooldown is over, or there is room. True: on some.
@@ -111,12 +123,14 @@ class Desk:
             batch = self._next()
             try:
                 answers, jobs = await self.do(lambda _, batch=batch: self._commit([one for one, _ in batch]))  # type: ignore[misc]
+                self.problem = ""
             except Exception as error:  # noqa: BLE001 - whatever broke, each is told that nothing was taken
                 why = (
                     error.problem
                     if isinstance(error, QueueUnavailable)
                     else f"{type(error).__name__}: {error}"
                 )
+                self.problem = why
                 answers, jobs = [Busy(because=why)] * len(batch), []
             if jobs:
                 self.taken(jobs)

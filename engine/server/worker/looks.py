@@ -70,7 +70,7 @@ class Looks:
     async def _stats(self, _asked: messages.GetStats, _: Session) -> Answer:
         counted: dict[str, dict[str, float]] = {}
         leases = notices = 0
-        problem = self.keeper.problem or _first(self._triggers.problems)
+        problem = await self.keeper.desk.health() or self.keeper.problem or _first(self._triggers.problems)
         try:
             counted, leases, notices = await self.reads.do(_counted)
         except RunbookError as error:  # what is wrong is what is asked for

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import time
 from pathlib import Path
+from typing import cast
 
 from engine.server import messages
+from engine.server.alerts.alert import Alert
+from engine.server.log import Log
+from engine.server.settings import People as Who
+from engine.server.settings import Runs, Settings
+from engine.server.worker import passwords, people
+from engine.server.worker.desk import Desk
+from engine.server.worker.queue import Queue
+from engine.server.worker.triggers import Triggers
+from engine.server.worker.users import User, save
 from tests.engine.server.working import Worker, until, working
 
 
@@ -50,3 +62,43 @@ def test_a_queue_that_is_held_by_another_does_not_silence_the_numbers(tmp_path: 
         until(lambda: isinstance(worker.ask(messages.GetStats()), messages.Stats))
         db.execute("ROLLBACK")
         db.close()
+
+
+def test_a_disk_that_takes_nothing_is_told_until_it_does(tmp_path: Path) -> None:
+    """Not ready while offers fail; ready again by itself, though no alert comes meanwhile."""
+    alert = Alert(name="A", status="firing", fingerprint="f", starts_at=1.0)
+
+    async def play() -> None:
+        queue = Queue.open(tmp_path)
+        desk = Desk(queue, Triggers(lambda: {}), Runs())
+        queue.db.execute("PRAGMA query_only = ON")
+        answer = await desk.take(messages.Offer(sender="am", alerts=(alert,)))
+        assert isinstance(answer, messages.Busy)
+        assert await desk.health() == desk.problem != ""
+
+        queue.db.execute("PRAGMA query_only = OFF")
+        assert await desk.health() == ""
+        assert isinstance(await desk.take(messages.Offer(sender="am", alerts=(alert,))), messages.Taken)
+        await desk.close()
+
+    asyncio.run(play())
+
+
+def test_whoever_is_logged_in_stays_so_though_nothing_can_be_written(tmp_path: Path) -> None:
+    """When the session was used last is not worth an error."""
+    save(
+        tmp_path / "users.yaml",
+        [User(name="anna", role="viewer", password=passwords.make("long enough for it"))],
+    )
+    queue, now = Queue.open(tmp_path), time.time()
+    queue.make(people.SCHEMA)
+    settings = Settings(people=Who(users_file=str(tmp_path / "users.yaml")))
+    who = people.People(settings, tmp_path, Log("worker"), now=lambda: now)
+    session = who.begin(queue.db, cast("User", who._found("anna")[0]))
+    queue.db.execute("PRAGMA query_only = ON")
+    now += 600
+
+    found = who.who(queue.db, session.token)
+    queue.close()
+    assert found is not None
+    assert found.user == "anna"
