@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 
 from engine.errors import RunbookError
+from engine.redaction import HERE
 from engine.server.alerts.reading import Reading, Unreadable
 from engine.server.listener import answers
 from engine.server.listener.answers import Answer, Receive
@@ -154,7 +155,8 @@ class Receiver:
         if not found.alerts:
             return answers.said(202, answers.Received(alerts=(), left_out=found.left_out))
         try:
-            answer = await self._line.ask(Offer(sender=post.name, alerts=found.alerts))
+            alerts = tuple(map(HERE.struct, found.alerts))  # senders' secrets: only the listener knows them
+            answer = await self._line.ask(Offer(sender=post.name, alerts=alerts))
         except (RunbookError, OSError):
             self._counters.refused("worker-gone")
             return answers.later("the worker does not answer: nothing was taken", _RETRY_S)

@@ -10,6 +10,7 @@ import asyncio
 from starlette.responses import Response
 
 from engine.errors import UsageError
+from engine.redaction import HERE
 from engine.server import messages as m
 from engine.server.page.desk import Stopped, Visit, expect
 from engine.server.page.looks import as_written
@@ -42,6 +43,7 @@ async def begin(visit: Visit) -> Response:
     try:
         inputs |= _further(visit.form.get("further", ""))
         request = m.StartRun(runbook=runbook, target=target, inputs=inputs, dry_run=dry_run)
+        _must_be_open(target, *inputs.values())
         started = expect(await visit.ask(request), m.Started)
     except Stopped as stopped:
         if stopped.no.why not in {"wrong", "unknown", "conflict"}:
@@ -77,6 +79,12 @@ async def _form(  # noqa: PLR0913 - all that stands in it
         problem=problem,
         real=real,
     )
+
+
+def _must_be_open(*texts: str) -> None:
+    """Raise ``UsageError`` for a secret, a sender's too: only the listener knows those."""
+    if any(HERE.text(text) != text for text in texts):
+        raise UsageError("a secret stands in it, and what is queued stands on disk", fix="leave it out")
 
 
 def _further(words: str) -> dict[str, str]:

@@ -27,6 +27,7 @@ from engine.server.log import Log
 from engine.server.messages import Answer, Busy, Done, No, Session, Started
 from engine.server.worker import outbox, reads
 from engine.server.worker.books import stop_elsewhere
+from engine.server.worker.candidates import PLAIN, PLAIN_WORDS
 from engine.server.worker.job import Job
 from engine.server.worker.keeper import Keeper
 from engine.server.worker.links import Link, Links, answerable
@@ -99,6 +100,8 @@ class Deeds:
 
     async def _start(self, asked: messages.StartRun, who: Session) -> Answer:
         path, runbook = await self._reads.do(lambda _: _load(asked.runbook))
+        if HERE.text(asked.target) != asked.target:
+            raise UsageError("the target holds a secret, and what is queued stands on disk", fix="name it")
         secret = sorted(
             name
             for name, value in asked.inputs.items()
@@ -110,6 +113,9 @@ class Deeds:
                 f"input {secret[0]!r} is secret, and what is queued stands on disk",
                 fix=f"give it at a terminal: runbook run {asked.runbook}",
             )
+        if asked.target and not PLAIN.fullmatch(asked.target):
+            raise UsageError(f"the target {asked.target[:60]!r} is not {PLAIN_WORDS}", fix="choose one of the list")
+        inputs.from_outside(runbook.inputs, asked.inputs)
         inputs.resolve(runbook, dict(asked.inputs))
         now = time.time()
         job = Job(

@@ -300,3 +300,15 @@ def test_a_sender_that_could_never_get_in_stops_the_start(tmp_path: Path) -> Non
         with pytest.raises(UsageError) as error:
             Door(Settings(senders=(sender,)))
         assert error.value.fix
+
+
+def test_a_senders_secret_in_an_alert_of_any_sender_goes_no_further(there: Listening) -> None:
+    """Only the listener knows those secrets, so it masks them before anything is offered."""
+    sent = json.loads(BODY)
+    sent["alerts"][0]["annotations"] = {"note": f"sent with token-of-two and {SECRET.decode()}"}
+    assert there.post(json.dumps(sent).encode(), "one", token="token-of-one").status == 202
+
+    (alert,) = there.worker.offers[0].alerts
+    assert "token-of-two" not in str(alert)
+    assert SECRET.decode() not in str(alert)
+    assert alert.annotations["note"].startswith("sent with ")
