@@ -51,7 +51,7 @@ def serve(
     from engine.server import starting  # noqa: PLC0415
 
     starting.must_be_installed()
-    chosen = reading.load(settings)
+    chosen = reading.load(settings, starting.without_secret if part is None else lambda _: ())
     where = starting.place(chosen, state, socket, part)
     chosen = starting.at_home(chosen, where)
     if part == "worker":

@@ -13,7 +13,7 @@ Not here: what may be changed (``engine.guarding.policy``), who the users are
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +24,8 @@ from engine import trust
 from engine.errors import DocumentError, UsageError
 from engine.language import documents
 from engine.language.model import Seconds
+from engine.record import Outcome
+from engine.server import wrong
 from engine.server.messages import Role
 from engine.values import Setting
 
@@ -187,7 +189,7 @@ class Notify(_Part, frozen=True, kw_only=True):
         "lease",
         "trouble",
     )
-    outcomes: tuple[str, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
     at_most: Count = 20
     person: str = ""
     link_for: Seconds = 3600.0
@@ -249,11 +251,16 @@ class Settings(_Part, frozen=True, kw_only=True):
 RANK: dict[Role, int] = {"viewer": 0, "operator": 1, "approver": 2}
 
 
-def load(path: Path | None = None) -> Settings:
+#: What is wrong beside what the settings themselves say: path of the part, and the words.
+Look = Callable[["Settings"], Iterable[tuple[str, str]]]
+
+
+def load(path: Path | None = None, look: Look = lambda _: ()) -> Settings:
     """The settings that rule here.
 
     Args:
         path: A file the operator named; it must be there.
+        look: What else must be right, where the caller can tell.
 
     Raises:
         NotTrusted: It would be obeyed as root, and others could have written it.
@@ -275,7 +282,9 @@ def load(path: Path | None = None) -> Settings:
             f"the settings {place} can't be read: {error.strerror}", fix=f"make them readable: {place}"
         ) from error
     settings, document = documents.read(Settings, raw, str(place))
-    complaints = [f"{document.where(where)}: {what}" for where, what in _wrong(settings)]
+    complaints = [
+        f"{document.where(where)}: {what}" for where, what in (*wrong.complaints(settings), *look(settings))
+    ]
     if complaints:
         raise DocumentError(complaints, fix=f"correct {place}; nothing was started")
     return settings
@@ -285,22 +294,6 @@ def from_environment() -> Path | None:
     """The file that ``$RUNBOOK_SERVE`` names."""
     chosen = os.environ.get("RUNBOOK_SERVE")
     return Path(chosen) if chosen else None
-
-
-def _wrong(settings: Settings) -> Iterable[tuple[str, str]]:
-    """What types can't say: path of the part, and what is wrong with it."""
-    if bool(settings.listen.certificate) != bool(settings.listen.key):
-        yield "listen", "a certificate needs its key, and a key its certificate"
-    names: set[str] = set()
-    for index, sender in enumerate(settings.senders):
-        where = f"senders[{index}]"
-        if sender.name in names:
-            yield f"{where}.name", f"{sender.name!r} stands twice"
-        names.add(sender.name)
-        if bool(sender.token_file) == (sender.signature is not None):
-            yield where, "give a token_file or a signature: nobody may post without one"
-        if (sender.kind == "generic") != (sender.mapping is not None):
-            yield where, "kind generic needs a mapping, and no other kind takes one"
 
 
 def seconds(value: Setting) -> float:

@@ -153,6 +153,20 @@ def must_be_installed() -> None:
         )
 
 
+def without_secret(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Senders that could never get in: path of the part in the settings, and what is wrong."""
+    from engine.server.listener.secret_file import SecretFile  # noqa: PLC0415
+
+    for index, sender in enumerate(settings.senders):
+        where, file = f"senders[{index}].token_file", sender.token_file
+        if sender.signature is not None:
+            where, file = f"senders[{index}].signature.secret_file", sender.signature.secret_file
+        try:
+            SecretFile(Path(file)).check()
+        except UsageError as error:
+            yield where, f"sender {sender.name}: {error.problem}; {error.fix}"
+
+
 def must_be_alone(where: Place) -> None:
     """Raise ``Refused`` when a worker keeps the state directory already."""
     from engine.server.worker import main  # noqa: PLC0415 - its libraries are asked for before

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ipaddress
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -79,6 +81,11 @@ async def _serve(
     beside = asyncio.create_task(_beside(settings, line.another(), log))
     gc.collect()
     gc.freeze()  # what is there now stays: no need to look through it again
+    if opening.tls is None and not all(_is_loopback(one) for one in opening.sockets):
+        log.warning(
+            "passwords and tokens pass over plain HTTP: set listen.certificate and listen.key, or listen on"
+            " loopback behind a proxy that speaks TLS"
+        )
     log.info("listening", at=_addresses(opening), tls=opening.tls is not None)
     if ready is not None:
         ready()
@@ -128,6 +135,10 @@ def _hear_libraries(log: Log) -> None:
     root.addHandler(FromLibraries(log))
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     logging.getLogger("uvicorn.access").disabled = True
+
+
+def _is_loopback(one: socket.socket) -> bool:
+    return ipaddress.ip_address(one.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def _addresses(opening: Opening) -> str:

@@ -78,7 +78,10 @@ class Door:
             senders = (Sender(name=STANDARD, kind="alertmanager", token_file=str(token_file)),)
         self._posts = {sender.name: Post(sender) for sender in senders}
         for post in self._posts.values():
-            post.secret.check()
+            try:
+                post.secret.check()
+            except UsageError as error:
+                raise UsageError(f"sender {post.name}: {error.problem}", fix=error.fix) from error
             post.secret.values()  # from now on none of them passes on in an alert, whoever sends it
         self._seen = Seen()
         self._nobody = secrets.token_bytes(32)

@@ -87,6 +87,9 @@ async def _work(settings: Settings, place: Place) -> None:
     await keeper.recover()
     await desk.do(lambda _: triggers.now())  # the first alert shall not wait for it
     who = people.People(settings, place.state, log)
+    for one in settings.notify:
+        if one.person and who.role_of(one.person) is None:
+            log.warning("its links need a login: there is no such user", notify=one.name, person=one.person)
     upkeep = Upkeep(keeper, who, triggers, log)
     servers, looking = await _listen(place, keeper, triggers, who, log)
     log.info("worker ready", state=place.state, socket=place.socket, pid=os.getpid())
