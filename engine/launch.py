@@ -46,6 +46,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
         by: Who is answerable; empty for whoever runs this process.
         run: The id that the run shall have; empty for a new one.
         alert: Id of the alert that asks for it.
+        outside: An alert or the page asks for it, not somebody at this host.
     """
 
     runbook: str
@@ -59,6 +60,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
     run: str = ""
     alert: str = ""
+    outside: bool = False
 
 
 def launch(wish: Wish, watcher: Watcher) -> record.Run:
@@ -71,6 +73,8 @@ def launch(wish: Wish, watcher: Watcher) -> record.Run:
     loaded = loader.load(loader.find(wish.runbook))
     require(loaded, parts)
     runbook = loaded.document
+    if wish.outside:
+        inputs.from_outside(runbook.inputs, wish.inputs)
     given = inputs.resolve(runbook, inputs.with_secrets(runbook, wish.inputs))
     with _at_work(wish, watcher) as everything:
         found = find_target(wish, loaded, parts, given)

@@ -112,6 +112,8 @@ def of_release(release: str, root: Path = Path("/")) -> Kernel:
     Raises:
         UsageError: It is no version.
     """
+    if "/" in release:
+        raise UsageError(f"{release!r} is no kernel version", fix="a file is given with --btf FILE")
     image = root / f"boot/vmlinuz-{release}"
     if image.is_file():
         return of_files([image], release, root)

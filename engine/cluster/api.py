@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine import trust
 from engine.cluster import errors
 from engine.cluster.ref import Ref
 from engine.cluster.workload import Object
@@ -155,11 +156,13 @@ def connect(ref: Ref) -> Cluster:
     Raises:
         ClientMissing: The extra is not installed.
         ConfigUnreadable: No kubeconfig, a broken one, or no such context.
+        NotTrusted: Others than root could have written it, and this is root.
     """
     try:
         from kubernetes import client, config  # noqa: PLC0415 - optional, 0.25 s
     except ImportError:
         raise errors.ClientMissing from None
+    _check_files(ref)
     settings = client.Configuration()
     settings.retries = False
     try:
@@ -173,6 +176,20 @@ def connect(ref: Ref) -> Cluster:
             raise
         raise _unreadable(ref, "it is no YAML") from None
     return Cluster(client.ApiClient(settings), ref.namespace or space, settings.host)
+
+
+def _check_files(ref: Ref) -> None:
+    """A kubeconfig may name programs to run (``exec``, ``auth-provider``): root takes one from root alone.
+
+    Raises:
+        NotTrusted: Others could have written it.
+    """
+    import os  # noqa: PLC0415 - beside its only use
+
+    named = ref.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    for file in (Path(one).expanduser() for one in named.split(os.pathsep) if one):
+        if file.exists() and (trouble := trust.trouble(file)) is not None:
+            raise trouble
 
 
 def _configure(config: Any, settings: Any, ref: Ref) -> str:  # noqa: ANN401 - the client's own modules

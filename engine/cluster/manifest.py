@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine import trust
 from engine.cluster.errors import ManifestWrong
 from engine.cluster.ref import KINDS, Ref
 from engine.cluster.workload import Object, kind_of
@@ -32,14 +33,16 @@ def text_of(ref: Ref) -> str:
 
     Raises:
         ManifestWrong: It can't be read as UTF-8 text.
+        NotTrusted: Others could have written it, and this is root, who would write it anew.
     """
     file = Path(ref.manifest)
     try:
-        if file.stat().st_size > _MOST_BYTES:
+        found = trust.read(file, _MOST_BYTES)
+        if len(found) > _MOST_BYTES:
             raise ManifestWrong(
                 f"{file} is larger than {_MOST_BYTES >> 20} MiB", fix="name the manifest itself"
             )
-        return file.read_bytes().decode("utf-8")  # its line breaks as they are
+        return found.decode("utf-8")  # its line breaks as they are
     except FileNotFoundError:
         beside = [one.name for one in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
         near = nearest(file.name, beside)

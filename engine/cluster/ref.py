@@ -19,7 +19,7 @@ from engine.errors import UsageError, nearest
 SCHEME = "k8s"
 _EXAMPLE = "write k8s:NAMESPACE/KIND/NAME, such as k8s:falco/daemonset/falco"
 _PARTS = ("container", "manifest", "kubeconfig", "context")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")  # RFC 1123, as the API server wants it
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as the API server wants it
 #: What people write → the kind as it stands in a ref.
 _KINDS = {
     "daemonset": ("ds", "daemonsets"),
@@ -82,13 +82,20 @@ def parse(text: str) -> Ref:
     for word in filter(None, (namespace, name)):
         if not _NAME.fullmatch(word):
             raise UsageError(f"{word!r} can't be a name in Kubernetes", fix=_EXAMPLE)
-    given = dict(parse_qsl(query))
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if "?" in query or len(pairs) > len(dict(pairs)):  # a value that was put in brought parts of its own
+        raise UsageError(f"{text!r} says a part twice", fix="each of them once, after one question mark")
+    given = {part: value for part, value in pairs if value}
     for part in given:
         if part not in _PARTS:
             near = nearest(part, _PARTS)
             raise UsageError(
                 f"{part!r} is no part of a workload's name", fix=f"one of: {', '.join(_PARTS)}; {near or ''}"
             )
+    if (container := given.get("container")) and not _NAME.fullmatch(container):
+        raise UsageError(f"{container!r} can't be a container's name", fix="kubectl get pod POD -o yaml")
+    if not all(value.isprintable() for value in given.values()):
+        raise UsageError(f"{text!r} holds control characters", fix=_EXAMPLE)
     for part in ("manifest", "kubeconfig"):
         if given.get(part):
             given[part] = str(Path(given[part]).expanduser().absolute())

@@ -134,6 +134,8 @@ class _Checker(StepChecks):
                     f"{path}.inputs.{name}",
                     f"there is no input {name!r} ({hint(name, self.runbook.inputs)})",
                 )
+            elif self.runbook.inputs[name].local:
+                self.error(f"{path}.inputs.{name}", f"input {name!r} is local: no alert may set it")
             self.template(text, f"{path}.inputs.{name}", names)
 
     def _goal(self, goal: Goal) -> None:

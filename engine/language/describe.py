@@ -54,7 +54,8 @@ def _inputs(runbook: Runbook) -> Iterator[str]:
         yield "\ninputs  (--input NAME=VALUE)"
     for name, one in runbook.inputs.items():
         default = "must be given" if one.default is None else text.typed(one.default, one.type)
-        yield f"  {name:<16} {one.type:<9} {default:<10} {text.plain(one.help)}".rstrip()
+        here = " (at this host only)" if one.local else ""
+        yield f"  {name:<16} {one.type:<9} {default:<10} {text.plain(one.help)}{here}".rstrip()
 
 
 def _looks(runbook: Runbook, catalog: Catalog) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -82,6 +82,20 @@ def with_secrets(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Settin
         if spec is not None and spec.secret and value.startswith("@"):
             found[name] = value[1:] if value.startswith("@@") else _from_file(name, value[1:])
     return found
+
+
+def from_outside(specs: Mapping[str, Input], given: Iterable[str]) -> None:
+    """Names of inputs that an alert or the page sets.
+
+    Raises:
+        UsageError: One of them only somebody at this host may set.
+    """
+    for name in given:
+        if name in specs and specs[name].local:
+            raise UsageError(
+                f"input {name!r} is set at this host only, never by an alert or from the page",
+                fix="leave it out; or start the run at this host: runbook run",
+            )
 
 
 def _from_file(name: str, place: str) -> str:

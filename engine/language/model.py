@@ -70,6 +70,7 @@ class Input(_Part, frozen=True, kw_only=True):
         minimum: The least value allowed, written like the value.
         maximum: The greatest value allowed, written like the value.
         secret: Never shown, recorded or reported.
+        local: Set by somebody at this host only, never by an alert or from the page: it names a file.
     """
 
     type: InputType
@@ -79,6 +80,7 @@ class Input(_Part, frozen=True, kw_only=True):
     minimum: AsWritten = None
     maximum: AsWritten = None
     secret: bool = False
+    local: bool = False
 
 
 class Goal(_Part, frozen=True, kw_only=True):

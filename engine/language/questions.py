@@ -30,6 +30,10 @@ def check_ask(found: Findings, step: Ask, path: str) -> Shape:
             found.error(at, f"{name!r} means something else already ({', '.join(scope.ANSWERED)})")
         if spec.secret:
             found.error(f"{at}.secret", "an answer is recorded, so it can't be secret (make it an input)")
+        if spec.local:
+            found.error(
+                f"{at}.local", "an answer may come from the page, so it can't be local (make it an input)"
+            )
         for part, problem in inputs.typed_spec(spec)[1]:
             found.error(f"{at}.{part}", problem)
     shapes = {name: INPUT_SHAPES.get(spec.type, NUMBER) for name, spec in wanted(step).items()}

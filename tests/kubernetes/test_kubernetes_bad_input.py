@@ -1,6 +1,7 @@
 """Whatever is wrong with what an operator gives: a clear error with the way out, and nothing changed."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from engine.cluster.errors import ConfigUnreadable, Forbidden, ManifestWrong, Un
 from engine.cluster.ref import Ref, parse
 from engine.cluster.targets import find
 from engine.errors import RunbookError, TargetAmbiguous, TargetNotFound, UsageError
+from engine.trust import NotTrusted
 
 
 def test_no_such_workload_names_the_nearest(ref):
@@ -30,6 +32,34 @@ def test_without_a_kind_all_kinds_are_looked_through(ref, store):
     store.add("deployments", falco())
     with pytest.raises(TargetAmbiguous, match="daemonset, deployment"):
         find(ref.replace("daemonset/falco", "falco"))
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "?container=falco&kubeconfig=/tmp/x&kubeconfig=",
+        "?kubeconfig=/tmp/x&context=c?container=",
+        "?container=fal%3Fco",
+        "?container=Falco",
+        "?context=a%00b",
+        "/daemonset/falco",
+        "%3Fkubeconfig=/tmp/x",
+    ],
+)
+def test_a_ref_that_says_more_than_one_thing_is_no_ref(tail):
+    """A value that was put into it may not bring parts of its own."""
+    with pytest.raises(UsageError):
+        parse(f"k8s:falco/daemonset/falco{tail}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has more rights than whoever wrote the file")
+@pytest.mark.parametrize("part", ["kubeconfig", "manifest"])
+def test_root_takes_no_file_that_others_can_write(ref, tmp_path, part):
+    """A kubeconfig runs programs (`exec`), a manifest is written anew: nobody else may say what."""
+    file = tmp_path / "kubeconfig"
+    file.chmod(0o666)
+    with pytest.raises(NotTrusted, match="can be written by others"):
+        find(ref.replace("kubeconfig=", f"{part}="))
 
 
 def test_two_containers_are_never_guessed_between(ref):

@@ -18,9 +18,14 @@ from engine.server.alerts.alert import Alert
 from engine.server.messages import Considered
 from engine.server.worker.triggers import Ready
 
-#: What a target's name or an input's value from an alert may be.
-_TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+-]{0,199}")
+#: What a target's name may be, or a label of an alert that a trigger puts into one.
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+-]{0,199}")
+#: The whole of it may hold what the trigger's own text says further: `k8s:…?context=prod`.
+_TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+?&=-]{0,399}")
+#: What no label brings into an input: it would part the query of a target that is made of it.
+_PARTING = frozenset("?&=#")
 MAX_VALUE = 1000
+_PLAIN_WORDS = "a name of at most 200 letters, digits and _.:/@+-"
 
 
 class Wanted(NamedTuple):
@@ -68,8 +73,11 @@ def _wanted(alert: Alert, ready: Ready) -> Wanted:
     """Target and inputs from the alert. Raises ``RunbookError`` where they are missing or no plain values."""
     names = scope.of_alert(alert.name, alert.labels, alert.annotations)
     target = expressions.strict(ready.trigger.target, names).strip()
-    if target and not _TARGET.fullmatch(target):
-        raise _odd("the target", target, "a name of at most 200 letters, digits and _.:/@+-")
+    if target and not _PLAIN.fullmatch(target):
+        odd = [value for value in _read(alert, ready.trigger.target) if not _PLAIN.fullmatch(value)]
+        if odd or not _TARGET.fullmatch(target):
+            raise _odd("the target", target, _PLAIN_WORDS)
+    inputs.from_outside(ready.inputs, ready.trigger.inputs)
     given = {}
     for name, template in ready.trigger.inputs.items():
         spec = ready.inputs.get(name)
@@ -78,6 +86,8 @@ def _wanted(alert: Alert, ready: Ready) -> Wanted:
         if spec.default is not None and not _tells(alert, template):
             continue
         value = expressions.strict(template, names)
+        if _PARTING & set(value) and any(_PARTING & set(one) for one in _read(alert, template)):
+            raise _odd(f"input {name}", value, "without ? & = # from a label")
         if len(value) > MAX_VALUE or not value.isprintable():
             raise _odd(f"input {name}", value, f"at most {MAX_VALUE} characters in one line")
         inputs.typed(spec, value)
@@ -93,6 +103,16 @@ def _tells(alert: Alert, template: str) -> bool:
     reads = expressions.names_in(template, template=True)
     labels = [name.removeprefix("alert.labels.") for name in reads if name.startswith("alert.labels.")]
     return not labels or any(name in alert.labels for name in labels)
+
+
+def _read(alert: Alert, template: str) -> list[str]:
+    """The values that a template reads of an alert; all of them where that can't be told."""
+    reads = expressions.names_in(template, template=True)
+    whole = [f"{one}." for one in ("alert", "alert.labels", "alert.annotations") if one in reads]
+    values = {f"alert.labels.{name}": value for name, value in alert.labels.items()}
+    values |= {f"alert.annotations.{name}": value for name, value in alert.annotations.items()}
+    values["alert.name"] = alert.name
+    return [value for name, value in values.items() if name in reads or name.startswith(tuple(whole))]
 
 
 def _odd(what: str, value: str, wanted: str) -> UsageError:

@@ -114,6 +114,7 @@ def _begin(order: Order, watcher: Watcher) -> None:
         by=order.by,
         run=order.run,
         alert=order.alert,
+        outside=True,
     )
     launch(wish, watcher)
 

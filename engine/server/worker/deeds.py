@@ -27,7 +27,6 @@ from engine.server.log import Log
 from engine.server.messages import Answer, Busy, Done, No, Session, Started
 from engine.server.worker import outbox, reads
 from engine.server.worker.books import stop_elsewhere
-from engine.server.worker.candidates import PLAIN, PLAIN_WORDS
 from engine.server.worker.job import Job
 from engine.server.worker.keeper import Keeper
 from engine.server.worker.links import Link, Links, answerable
@@ -113,8 +112,10 @@ class Deeds:
                 f"input {secret[0]!r} is secret, and what is queued stands on disk",
                 fix=f"give it at a terminal: runbook run {asked.runbook}",
             )
-        if asked.target and not PLAIN.fullmatch(asked.target):
-            raise UsageError(f"the target {asked.target[:60]!r} is not {PLAIN_WORDS}", fix="choose one of the list")
+        if "?" in asked.target or not asked.target.isprintable():  # what follows it may name files
+            raise UsageError(
+                f"{asked.target[:60]!r} is no plain name of a target", fix="choose one of the list"
+            )
         inputs.from_outside(runbook.inputs, asked.inputs)
         inputs.resolve(runbook, dict(asked.inputs))
         now = time.time()
