@@ -249,6 +249,10 @@ def test_the_causes_of_cases_are_known_to_is(tmp_path):
         ("  - each: [{change: sampling, keep: always}]\n    in: '[1]'\n    at_once: 2\n", "'change' can't"),
         ("  - ask: Go on?\n    answers: {by: {type: bool}}\n", "'by' means something else already"),
         ("  - ask: Go on?\n    answers: {a: {type: text, secret: true}}\n", "an answer is recorded"),
+        (
+            "  - ask: Go on?\n    answers: {a: {type: text, local: true}}\n",
+            "an answer may come from the page",
+        ),
         ("  - ask: Go on?\n    answers: {a: {type: duration, default: x}}\n", "'x' is not a duration"),
         ("  - ask: Go on?\n  - tell: '{{ answer.yse }}'\n", "did you mean 'yes'?"),
         ("  - run: []\n    reads: true\n", "a command needs a program"),
@@ -302,3 +306,14 @@ def test_a_document_that_does_not_name_its_kind_is_told_by_place_and_keys(
     said = capsys.readouterr().err
     assert f"warning: taken for a {kind}" in said
     assert ("'runbook' is missing" in said) == kind.startswith("runbook")
+
+
+def test_no_trigger_sets_a_local_input(tmp_path):
+    """It names a file of this host; an alert must not."""
+    text = (
+        "runbook: outer\ntriggers: [{alert: A, inputs: {file: '{{ alert.labels.file }}'}}]\n"
+        "inputs:\n  file: {type: text, local: true, default: ''}\nsteps:\n  - tell: '{{ inputs.file }}'\n"
+    )
+    found = [one.what for one in check.check(load(tmp_path, text, "outer.yaml"), PARTS)]
+
+    assert found == ["input 'file' is local: no alert may set it"]
