@@ -158,7 +158,7 @@ def drift(approved: Found, now: Found) -> tuple[str, ...]:
         *_processes(approved, now),
         *_knobs(approved, now),
         *_cause(approved, now),
-        *_changes(approved.plan, now.plan),
+        *_changes(approved, now),
         *_guards(approved, now),
     )
 
@@ -176,12 +176,18 @@ def _processes(approved: Found, now: Found) -> Iterator[str]:
 def _knobs(approved: Found, now: Found) -> Iterator[str]:
     """What is to be changed must read as it did."""
     for change in approved.plan.changes:
-        name = change.knob.name
-        was, here = approved.knobs.get(name), now.knobs.get(name)
-        if was is None or here is None or was.value == here.value:
+        if not _has_moved(change, approved, now):
             continue
+        name = change.knob.name
+        was, here = approved.knobs[name], now.knobs[name]
         shown = f"can't be read ({here.missing})" if here.missing else f"is {text.setting(here.value)}"
         yield f"{change.where or name} {shown} now, and was {text.setting(was.value)}"
+
+
+def _has_moved(change: Change, approved: Found, now: Found) -> bool:
+    """Whether the knob of a change reads otherwise."""
+    was, here = approved.knobs.get(change.knob.name), now.knobs.get(change.knob.name)
+    return was is not None and here is not None and was.value != here.value
 
 
 def _cause(approved: Found, now: Found) -> Iterator[str]:
@@ -189,21 +195,23 @@ def _cause(approved: Found, now: Found) -> Iterator[str]:
         yield f"the first cause is {now.cause or 'unknown'} now, and was {approved.cause or 'unknown'}"
 
 
-def _changes(approved: Plan, now: Plan) -> Iterator[str]:
-    """A fresh plan must want the same."""
-    wanted = {_place(one): one for one in now.changes}
-    for one in approved.changes:
+def _changes(approved: Found, now: Found) -> Iterator[str]:
+    """A fresh plan must want the same; that a knob reads otherwise is said already."""
+    wanted = {_place(one): one for one in now.plan.changes}
+    for one in approved.plan.changes:
         fresh = wanted.pop(_place(one), None)
         if fresh is None:
             yield f"a fresh plan does not change {one.where or one.knob.name}"
+        elif _has_moved(one, approved, now):
+            continue
         elif (fresh.before, fresh.final) != (one.before, one.final):
             yield f"{one.where or one.knob.name} is {fresh.before_text} now, and was {one.before_text}"
         elif not _near(one, fresh.after):
             yield f"{one.where or one.knob.name} would be set to {fresh.after_text} now, not {one.after_text}"
     for fresh in wanted.values():
         yield f"a fresh plan changes {fresh.where or fresh.knob.name} too"
-    if now.changes and _RISKS.index(now.risk) > _RISKS.index(approved.risk):
-        yield f"the risk is {now.risk} now, and was {approved.risk}"
+    if now.plan.changes and _RISKS.index(now.plan.risk) > _RISKS.index(approved.plan.risk):
+        yield f"the risk is {now.plan.risk} now, and was {approved.plan.risk}"
 
 
 def _guards(approved: Found, now: Found) -> Iterator[str]:

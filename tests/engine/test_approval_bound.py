@@ -144,6 +144,14 @@ def test_what_makes_a_yes_void(different: dict[str, Any], why: str) -> None:
     assert why in "; ".join(drift(THEN, now(**different)))
 
 
+def test_a_knob_that_reads_otherwise_is_told_once() -> None:
+    """Though the fresh plan begins there too."""
+    fresh = planned(before=150, before_text="150", after=300, after_text="300")
+    assert drift(THEN, now(knobs={"ring": KnobValue(value=150)}, plan=fresh)) == (
+        "ring is 150 now, and was 100",
+    )
+
+
 @pytest.mark.parametrize(
     "different",
     [
