@@ -13,7 +13,7 @@ from starlette.responses import Response
 from engine.errors import UsageError
 from engine.server import messages as m
 from engine.server.page import runs, told
-from engine.server.page.desk import Stopped, Visit, expect
+from engine.server.page.desk import Stopped, Visit, expect, for_people
 
 _COMMENT = 2000
 
@@ -63,7 +63,7 @@ async def _asked_again(
     """The same question with what was wrong with its answer, and with what was typed."""
     if stopped.no.why != "wrong" or "step" not in visit.form:
         raise stopped
-    problem = f"{stopped.no.problem}\n{stopped.no.fix}".strip()
+    problem = f"{stopped.no.problem}\n{for_people(stopped.no.fix)}".strip()
     return await runs.page_of(visit, found, template, 400, values=_values(visit), problem=problem, **more)
 
 

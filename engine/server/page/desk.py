@@ -156,7 +156,14 @@ class Visit:
     async def wrong(self, status: int, problem: str, fix: str = "") -> Response:
         """A page that says what is in the way."""
         title = _TITLES.get(status, "That did not work")
-        return await self.page("wrong.html.j2", status, title=title, code=status, problem=problem, fix=fix)
+        told = for_people(fix)
+        return await self.page("wrong.html.j2", status, title=title, code=status, problem=problem, fix=told)
+
+
+def for_people(fix: str) -> str:
+    """A way out for somebody who may have no shell on this host."""
+    is_command = any(word in fix for word in ("runbook ", "systemctl ", "useradd "))
+    return f"ask whoever runs this host: {fix}" if is_command else fix
 
 
 Show = Callable[[Visit], Awaitable[Response]]
@@ -173,10 +180,13 @@ class Desk:
     def open(self, show: Show, *, public: bool = False) -> Callable[[Request], Awaitable[Response]]:
         """A page to look at, or a form of ours that was sent; ``public``: also without a login."""
 
-        async def answer(request: Request) -> Response:
-            return await self._answer(show, request, public=public)
+        async def answered(request: Request) -> Response:
+            answer = await self._answer(show, request, public=public)
+            if self.cookies.secure:
+                answer.headers["Strict-Transport-Security"] = "max-age=31536000"
+            return answer
 
-        return answer
+        return answered
 
     async def _answer(self, show: Show, request: Request, *, public: bool) -> Response:
         visit = Visit(self, request, request.cookies.get(self.cookies.session, "")[:4096])

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from engine.errors import UsageError
 from engine.redaction import HERE
 from engine.server import messages as m
-from engine.server.page.desk import Stopped, Visit, expect
+from engine.server.page.desk import Stopped, Visit, expect, for_people
 from engine.server.page.looks import as_written
 
 _INPUT = "input."
@@ -48,7 +48,7 @@ async def begin(visit: Visit) -> Response:
     except Stopped as stopped:
         if stopped.no.why not in {"wrong", "unknown", "conflict"}:
             raise
-        problem = f"{stopped.no.problem}\n{stopped.no.fix}".strip()
+        problem = f"{stopped.no.problem}\n{for_people(stopped.no.fix)}".strip()
         return await _form(visit, runbook, target, inputs, problem=problem, real=not dry_run)
     except UsageError as error:
         problem = f"{error.problem}\n{error.fix}"

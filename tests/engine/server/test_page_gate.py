@@ -3,6 +3,7 @@
 import pytest
 
 from engine.server import messages as m
+from engine.server.page.desk import for_people
 from engine.server.settings import Listen, People, Settings
 from tests.engine.server.canned import Canned, Served, digest
 from tests.engine.server.visitor import Visitor
@@ -278,3 +279,18 @@ def test_while_the_worker_can_not_look_somebody_up_nobody_is_sent_to_the_login()
         answer = Visitor(served.port).get("/")
         assert answer.status == 503
         assert "queue is locked" in answer.markup.words
+
+
+def test_a_way_out_on_the_host_is_somebody_elses_to_go():
+    """People who look at the page may have no shell there."""
+    assert for_people("runbook report X") == "ask whoever runs this host: runbook report X"
+    assert for_people("open it again") == "open it again"
+
+
+def test_with_tls_a_browser_comes_back_by_tls_only():
+    """And without, nothing of it is said: a browser would never reach it again."""
+    secure = Settings(listen=Listen(public_url="https://runbook.example.org"))
+    for settings, said in ((secure, True), (Settings(), False)):
+        with Served(Canned(), settings) as served:
+            answer = Visitor(served.port).get("/login")
+            assert ("strict-transport-security" in answer.headers) is said
