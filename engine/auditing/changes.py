@@ -24,7 +24,11 @@ def of_changes(run: record.Run, story: Story) -> Iterator[tuple[float, Entry]]:
     for proposal in (one for one in story.proposals if not one.run):
         for attempt in proposal.attempts:
             yield attempt.intended.at, _of_attempt(run, proposal, attempt)
-        if proposal.plan.changes and not proposal.attempts:
+        waits = proposal.requested is not None and proposal.state in {
+            "waiting",
+            "approved",
+        }  # says its own row
+        if proposal.plan.changes and not proposal.attempts and not waits:
             yield proposal.at, _held_back(run, proposal)
     yield from _later(run, story)
 

@@ -46,8 +46,9 @@ def _begun(run: record.Run) -> Entry:
     if idle and head.outcome in {"refused", "failed"}:
         kind = "refused start"
     under = f"the policy {head.policy}" if head.policy else "the policy of this machine"
+    state = "waiting" if head.outcome == "waiting" else run.state
     return entry(
-        run, head.started_at, kind, head.runbook, _target(run), state=run.state, by=head.by, leave=under
+        run, head.started_at, kind, head.runbook, _target(run), state=state, by=head.by, leave=under
     )[1]
 
 

@@ -299,3 +299,14 @@ def test_csv_has_all_columns(journal: Journal) -> None:
     assert [row["later"][:6] for row in found if row["what"] == "change" and row["run"] == "run-1"] == [
         "undone"
     ]
+
+
+def test_a_run_that_waits_is_no_refusal_and_has_not_ended() -> None:
+    """What it asks for is the request's row."""
+    judged = record.Judged(at=AT, step=STEP, remediation="ring-buffer-size", decisions=(), answer="ask")
+    found = rows(PLANNED, judged, REQUESTED, outcome="waiting", ended_at=AT + 1)
+    whats = {row.what: row.state for row in found}
+
+    assert whats["run"] == "waiting"
+    assert whats["request"] == "waiting"
+    assert "refusal" not in whats
