@@ -30,6 +30,10 @@ RunId = Annotated[
 ]
 
 
+#: A cell for people is cut beyond it; JSON holds all.
+_WIDEST = 48
+
+
 @app.command(epilog="Example: runbook runs --json | jq '.[0].outcome'")
 def runs(
     as_json: Json = False,
@@ -66,6 +70,8 @@ def _cell(row: dict[str, object], name: str) -> str:
     if name == "took" and isinstance(took, float):
         return text.span(took)
     words = str(row[name] or "-")
+    if len(words) > _WIDEST and name != "id":  # that is copied
+        words = f"{words[: _WIDEST - 1]}…"
     return f"{words}, later undone" if name == "outcome" and row["later_undone"] else words
 
 

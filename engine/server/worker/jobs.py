@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from engine import text
 from engine.errors import Refused
 from engine.record import Outcome
 from engine.server.log import Log
@@ -162,7 +163,7 @@ class Jobs:
         else:
             self.open[after.id] = after
         if after.state in {"waiting", "queued"}:
-            self._log.info(f"run {after.state}", run=after.id, due=after.due, tries=after.tries)
+            self._log.info(f"run {after.state}", run=after.id, due=text.moment(after.due), tries=after.tries)
             self._changed()
 
     async def _anew(self, after: Job) -> Job | None:

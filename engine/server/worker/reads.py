@@ -215,12 +215,13 @@ def alerts(asked: GetAlerts, sight: Sight) -> tuple[AlertRow, ...]:
 
 
 def last_ends(sight: Sight) -> Mapping[str, tuple[str, str]]:
-    """Target → its last run and how it ended."""
+    """Target (by its ref where the run has found it, else as it was named) → its last run and its end."""
     found: dict[str, tuple[str, str]] = {}
     for (text,) in sight.db.execute(_HEADS, (float("inf"), 500)):
         head = rows.head_of(text)
-        if head.target and head.ended_at is not None:
-            found.setdefault(head.target, (head.id, head.outcome or ""))
+        target = head.target_ref or head.target
+        if target and head.ended_at is not None:
+            found.setdefault(target, (head.id, head.outcome or ""))
     return found
 
 
@@ -230,7 +231,8 @@ def health(
     """An agent with what alerts and runs tell of it."""
     names = {row.name, row.ref, f"{row.name}:{row.pid}"}
     alerts = tuple(sorted({name for name, target in firing if target in names}))
-    last, outcome = next((ends[name] for name in sorted(names) if name in ends), ("", ""))
+    told = (row.ref, f"{row.name}:{row.pid}", row.name)
+    last, outcome = next((ends[name] for name in told if name in ends), ("", ""))
     state, because = row.health, row.because
     if state != "down" and (alerts or outcome in {"unfixed", "failed"}):
         state = "troubled"
