@@ -190,7 +190,8 @@ def test_a_try_out_meets_where_nothing_else_does(tmp_path: Path, monkeypatch: py
 
 def test_a_state_that_is_served_already_is_refused_at_once(serving: Serving) -> None:
     """One error with its fix, before anything is said to be ready."""
-    command = [sys.executable, "-m", "engine.cli", "serve", "--state", str(serving.place / "state")]
+    options = ("--state", serving.place / "state", "--socket", serving.place / "other.sock")
+    command = [sys.executable, "-m", "engine.cli", "serve", *map(str, options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
 
     assert done.returncode == 3
