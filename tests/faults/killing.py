@@ -400,4 +400,5 @@ def _key(told: dict[str, Any]) -> str:
 
     starts = datetime.fromisoformat(told["startsAt"]).timestamp()
     name, status, fingerprint = told["labels"]["alertname"], told["status"], told["fingerprint"]
-    return Alert(name=name, status=status, fingerprint=fingerprint, starts_at=starts).key
+    told_by = f"alertmanager/{fingerprint}"
+    return Alert(name=name, status=status, fingerprint=told_by, starts_at=starts).key

@@ -25,7 +25,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: ``eBPFHighEventDropRate``: what triggers of runbooks name.
-        fingerprint: The sender's identity of the alert, the same while it fires and when it resolves.
+        fingerprint: The sender's identity of the alert, the same while it fires and when it resolves; the
+            worker puts the sender's name before it.
         starts_at, ends_at: Epoch seconds; ``ends_at`` None while it fires.
         labels, annotations: As sent, at most ``MAX_LABELS`` of ``MAX_TEXT`` characters.
         url: Where its sender shows it; empty where it says nothing. Only http and https.
@@ -42,7 +43,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Equal for the same news, whoever sends it, however often: fingerprint, start, status."""
+        """Equal for the same news, however often it is sent: fingerprint, start, status."""
         whole = f"{self.fingerprint}\0{self.starts_at:.3f}\0{self.status}"
         return hashlib.sha256(whole.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 

@@ -45,6 +45,11 @@ class _Full(Exception):
     """The queue has no room for what an offer asks for."""
 
 
+def of_sender(sender: str, alert: Alert) -> Alert:
+    """An alert under a fingerprint that no other sender can give: nobody ends, or hides, another's alerts."""
+    return msgspec.structs.replace(alert, fingerprint=f"{sender}/{alert.fingerprint}")
+
+
 class Desk:
     """Takes alerts.
 
@@ -175,7 +180,8 @@ class Desk:
         ready, now = self._triggers.now(), time.time()
         takings: list[Taking] = []
         jobs: list[Job] = []
-        for alert in map(HERE.struct, offer.alerts):  # before anything is made of it
+        for told in map(HERE.struct, offer.alerts):  # before anything is made of it
+            alert = of_sender(offer.sender, told)
             decided = intake.decide(alert, ready, self.queue, now, self._runs)
             if decided.wanted is not None and len(jobs) >= room:
                 if room <= 0 and not decided.again:

@@ -101,6 +101,9 @@ def decide(
         return _resolved(alert, known)
     if known.has_resolved(alert.fingerprint, alert.starts_at):
         return _late(alert, before)
+    if before is not None and _was_answered(before, dry_run=runs.dry_run):
+        because = f"it is known already: its run ended {before.outcome}, and it has fired ever since"
+        return Decided("duplicate", because, before.run)
     candidates = consider(alert, ready.get(alert.name, ()))
     decided = _judge(alert, candidates, known, now, runs)
     return decided if before is None else _anew(decided, before)
@@ -163,6 +166,11 @@ def _judge(alert: Alert, candidates: Sequence[Candidate], known: Known, now: flo
         due = last.ended_at + cooldown_s if held is guards[1] and last and last.ended_at else None
         return Decided("held", f"{on}: {held.because}", trace=tuple(trace), due=due)
     return Decided("started", on, wanted=wanted, trace=tuple(trace))
+
+
+def _was_answered(before: Before, *, dry_run: bool) -> bool:
+    """Whether this very alert had a run after which it starts no further one while it fires."""
+    return before.outcome in NO_LOOP and (dry_run or before.outcome != "rehearsed")
 
 
 def _same_alert(alert: Alert, known: Known, *, dry_run: bool) -> Decision:

@@ -357,7 +357,7 @@ def test_texts_of_an_alert_stay_texts(serving: Serving, text: str):
 def _kept(serving: Serving, number: int, name: str = "Hostile") -> AlertRow:
     found = serving.ask(GetAlerts(name=name, limit=200))
     assert isinstance(found, Alerts)
-    return next(row for row in found.rows if row.alert.fingerprint == f"{number:016x}")
+    return next(row for row in found.rows if row.alert.fingerprint == f"alertmanager/{number:016x}")
 
 
 def test_a_run_shows_what_came_and_computes_none_of_it(serving: Serving):

@@ -39,6 +39,16 @@ def test_an_alert_becomes_a_run_that_names_it(worker: Worker) -> None:
     until(lambda: worker.ask(messages.GetStats()).runs == {"quick/healthy": 1})
 
 
+def test_no_sender_speaks_of_anothers_alerts(worker: Worker) -> None:
+    """One whose fingerprints are another's ends no alert of theirs, and keeps none from starting its run."""
+    other = messages.Offer(sender="other", alerts=(resolved("Whatever", "same", starts_at=9e9),))
+    assert isinstance(worker.ask(other), messages.Taken)
+
+    (taking,) = worker.offer(firing("Quick", "same"))
+
+    assert taking.fate == "started"
+
+
 def test_a_storm_becomes_one_run(worker: Worker) -> None:
     """What comes while it waits or goes on joins it; its journal tells of some, the queue of all."""
     takings = worker.offer(*(firing("Slow", f"f{n}") for n in range(100)))
